@@ -1,0 +1,78 @@
+"""The contract of every perturbation, and its enforcement."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lsa_onnx.errors import DataError
+
+Array = NDArray[Any]
+# (x, labels) → (loss per sample, shape (n,); gradient of the loss, shape of x). For attacks that need gradients.
+Oracle = Callable[[Array, Array], "tuple[Array, Array]"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a perturbation is given.
+
+    Attributes:
+        x: Clean inputs in units of the declared range, shape (n, ...).
+        labels: Class labels, shape (n,), or ``None``.
+        start: Position of the first sample in the selection; seeds derive from it, so that the same sample gets the
+            same perturbation whatever the batch size.
+        low: Lower end of the declared range.
+        high: Upper end.
+        oracle: Loss and gradient of the model under audit, ``None`` where no gradient is offered.
+    """
+
+    x: Array
+    labels: Array | None
+    start: int
+    low: float
+    high: float
+    oracle: Oracle | None = None
+
+
+class Perturbation(abc.ABC):
+    """A perturbation is a value: it holds its parameters and no state. Subclasses write ``run`` only."""
+
+    kind: Literal["noise", "attack", "pairs"]
+    name: str
+
+    @abc.abstractmethod
+    def run(self, batch: Batch) -> Array:
+        """The perturbed inputs, shape of ``batch.x``; values beyond the range are clipped by the caller."""
+
+    @abc.abstractmethod
+    def parameters(self) -> dict[str, Any]:
+        """What the report says of it: JSON-ready values in units of the declared range."""
+
+    @final
+    def __call__(self, batch: Batch) -> Array:
+        """Perturb a batch and hold the result to the contract.
+
+        Returns:
+            Finite values within [low, high], of the shape and dtype of ``batch.x``.
+
+        Raises:
+            DataError: The perturbed inputs have another shape, or hold NaN or infinity.
+        """
+        result = self.run(batch)
+        if result.shape != batch.x.shape:
+            raise DataError(
+                f"perturbation {self.name!r} gave shape {result.shape} for inputs of shape {batch.x.shape}; "
+                "both must be equal"
+            )
+        if not np.isfinite(result).all():
+            raise DataError(
+                f"perturbation {self.name!r} gave NaN or infinity near sample {batch.start}; "
+                "perturbed inputs must be finite"
+            )
+        clipped: Array = np.clip(result, batch.low, batch.high).astype(batch.x.dtype, copy=False)
+        return clipped

@@ -1,0 +1,110 @@
+"""Operator families: what learns, what is an activation, what passes a representation through."""
+
+from __future__ import annotations
+
+# Operators whose weights are learned, with the positions those weights can take among the inputs.
+LEARNABLE: dict[str, tuple[int, ...]] = {
+    "Conv": (1,),
+    "ConvTranspose": (1,),
+    "ConvInteger": (1,),
+    "DeformConv": (1,),
+    "QLinearConv": (3,),
+    "Gemm": (0, 1),
+    "MatMul": (0, 1),
+    "MatMulInteger": (0, 1),
+    "QLinearMatMul": (0, 3),
+    "LSTM": (1,),
+    "GRU": (1,),
+    "RNN": (1,),
+    # com.microsoft
+    "Attention": (1,),
+    "DynamicQuantizeMatMul": (1,),
+    "FusedConv": (1,),
+    "FusedGemm": (0, 1),
+    "FusedMatMul": (0, 1),
+    "MatMulIntegerToFloat": (1,),
+    "MatMulNBits": (1,),
+    "NhwcConv": (1,),
+    "NhwcFusedConv": (1,),
+    "QAttention": (1,),
+    "QGemm": (3,),
+}
+
+# Fused operators that apply their activation themselves.
+SELF_ACTIVATED = frozenset({"LSTM", "GRU", "RNN", "FusedGemm", "FusedConv", "NhwcFusedConv"})
+
+ACTIVATIONS = frozenset(
+    {
+        "BiasGelu",
+        "Celu",
+        "Clip",
+        "Elu",
+        "Erf",
+        "FastGelu",
+        "Gelu",
+        "HardSigmoid",
+        "HardSwish",
+        "LeakyRelu",
+        "Mish",
+        "PRelu",
+        "QLinearLeakyRelu",
+        "QLinearSigmoid",
+        "QuickGelu",
+        "Relu",
+        "Selu",
+        "Shrink",
+        "Sigmoid",
+        "Softplus",
+        "Softsign",
+        "Swish",
+        "Tanh",
+        "ThresholdedRelu",
+    }
+)
+
+# Activations that exporters use as one factor of a gate: x·Sigmoid(x), x·(1 + Erf(x/√2))/2, x·Tanh(Softplus(x)).
+GATES = frozenset({"Erf", "HardSigmoid", "Sigmoid", "Softplus", "Tanh"})
+
+# A last layer behind one of these is an output head, not a hidden representation.
+HEAD_ACTIVATIONS = frozenset({"Sigmoid", "Tanh", "HardSigmoid"})
+
+# Affine maps that belong to the layer before them where their other operand is constant.
+ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div", "Pow", "Sum"})
+
+NORMALISATIONS = frozenset(
+    {
+        "BatchNormalization",
+        "GroupNormalization",
+        "InstanceNormalization",
+        "LayerNormalization",
+        "RMSNormalization",
+        "SimplifiedLayerNormalization",
+        "LRN",
+    }
+)
+
+# What may stand between a layer and its activation: the representation is still that layer's.
+PASS_THROUGH = (
+    NORMALISATIONS
+    | ARITHMETIC
+    | frozenset(
+        {
+            "AveragePool",
+            "Cast",
+            "DequantizeLinear",
+            "Dropout",
+            "Flatten",
+            "Identity",
+            "MaxPool",
+            "Pad",
+            "QLinearAdd",
+            "QuantizeLinear",
+            "Reshape",
+            "Squeeze",
+            "Transpose",
+            "Unsqueeze",
+        }
+    )
+)
+
+FLOAT_TYPES = frozenset({"float16", "bfloat16", "float32", "float64"})

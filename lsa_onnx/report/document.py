@@ -1,0 +1,316 @@
+"""What a scan found, as plain typed records: the contract between scan, reports and trainer.
+
+``Report.to_dict`` gives JSON-ready values (no NaN, no infinity: an undefined figure is ``None`` and
+its ``status`` says why). The JSON Schema beside this file describes the same fields;
+``SCHEMA_VERSION`` changes when they do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from lsa_onnx.errors import DataError
+from lsa_onnx.report.decode import decode_record
+
+SCHEMA_VERSION = "1.0"
+
+Status = Literal["ok", "undefined", "not finite", "constant"]
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Summary of one figure over ``n`` samples.
+
+    ``interval`` is the 95 % bootstrap interval of the mean. ``quantiles`` maps "0.05", "0.25",
+    "0.75", "0.95" to values. Every figure is ``None`` where no sample gave a finite one.
+    """
+
+    n: int
+    mean: float | None
+    std: float | None
+    median: float | None
+    minimum: float | None
+    maximum: float | None
+    quantiles: dict[str, float | None]
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class LayerScore:
+    """How far one layer moved under one perturbation.
+
+    ``relative_error`` is the comparison measure CM = ‖φ(x) − φ(x̂)‖ / ‖φ(x)‖ per sample (Khalooei
+    et al. 2023). ``amplification`` is ‖Δφ‖ / ‖Δx‖, the empirical Lipschitz ratio ψ. ``growth`` is
+    the layer's mean CM over the largest mean CM of the scored layers that feed it (or over the
+    relative change of the input, for a first layer). ``undefined_samples`` had a clean norm too
+    near zero for a ratio, ``nonfinite_samples`` a NaN or infinity; both are left out of the
+    distributions. ``stability`` is the share of bootstrap resamples that put the layer in the MVL
+    list.
+    """
+
+    tensor: str
+    status: Status
+    reason: str | None
+    relative_error: Distribution
+    absolute_error: Distribution
+    cosine: Distribution
+    amplification: Distribution
+    growth: float | None
+    undefined_samples: int
+    nonfinite_samples: int
+    stability: float | None
+
+
+@dataclass(frozen=True)
+class MvlList:
+    """Algorithm 1 (Khalooei et al. 2023): the layers with CM_l − μ > η σ, most vulnerable first.
+
+    ``rule`` is "eta" or "top-k"; ``threshold`` is μ + η σ. ``layers`` holds ONNX tensor names.
+    """
+
+    perturbation: str
+    rule: Literal["eta", "top-k"]
+    eta: float
+    top_k: int | None
+    mu: float | None
+    sigma: float | None
+    threshold: float | None
+    layers: list[str]
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Share of ``n`` samples whose label was predicted, with its 95 % Wilson interval."""
+
+    value: float
+    n: int
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class PerturbationResult:
+    """One perturbation applied to all samples.
+
+    ``kind`` is "noise", "attack" or "pairs" (made elsewhere). ``parameters`` are in units of the
+    declared range; ``flips`` is the share of samples whose predicted class changed; ``input_*``
+    describe Δx in those units.
+    """
+
+    name: str
+    kind: Literal["noise", "attack", "pairs"]
+    parameters: dict[str, Any]
+    accuracy: Accuracy | None
+    flips: float | None
+    input_l2: Distribution
+    input_linf: Distribution
+    input_relative: Distribution
+    layers: list[LayerScore]
+    mvl: MvlList
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """A scored tensor and where it comes from.
+
+    ``shape`` is as the model declares it (``None`` or a name for a free dimension); ``learnable``
+    names the nodes whose weights feed this point; ``previous`` the scored tensors that feed it;
+    ``numerical_floor`` is the relative difference between a batched and a single run of the tensor:
+    a CM near it is rounding, not movement.
+    """
+
+    tensor: str
+    node: str
+    op: str
+    learnable: list[str]
+    shape: list[int | str | None] | None
+    dtype: str
+    parameters: int
+    previous: list[str]
+    scope: str | None
+    numerical_floor: float | None
+
+
+@dataclass(frozen=True)
+class NotScored:
+    """A tensor that is not scored, and why."""
+
+    tensor: str
+    node: str
+    op: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ValueDescription:
+    """A graph input or output. ``batch`` tells what its leading dimension is."""
+
+    name: str
+    shape: list[int | str | None] | None
+    dtype: str
+    batch: Literal["free", "fixed", "absent"]
+
+
+@dataclass(frozen=True)
+class FileDigest:
+    """A file, its size and the SHA-256 of its content in lower-case hexadecimal digits."""
+
+    path: str
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class ModelSection:
+    """The model that was scanned. ``logits`` is the tensor that classes are read from, if any."""
+
+    file: FileDigest
+    sidecars: list[FileDigest]
+    ir_version: int
+    opsets: dict[str, int]
+    producer: str
+    nodes: int
+    parameters: int
+    inputs: list[ValueDescription]
+    outputs: list[ValueDescription]
+    logits: str | None
+    logits_found: str
+
+
+@dataclass(frozen=True)
+class InputSection:
+    """How inputs were prepared.
+
+    ``range`` is the declared value range, the units in which eps and strengths are given.
+    """
+
+    name: str
+    range: tuple[float, float]
+    mean: list[float] | None
+    std: list[float] | None
+    layout: str | None
+    source: Literal["default", "flags", "sidecar"]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class DataSection:
+    """The samples that were run: ``samples`` of the ``available`` ones of ``source``."""
+
+    source: str
+    synthetic: bool
+    fingerprint: str
+    available: int
+    samples: int
+    labels: bool
+    classes: list[str] | None
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class RunSection:
+    """How it was run.
+
+    ``batch`` is samples per run; ``batch_mode`` says how that batch came about.
+    """
+
+    seed: int
+    device: str
+    provider: str
+    device_note: str | None
+    onnxruntime: str
+    onnx: str
+    python: str
+    platform: str
+    threads: int
+    batch: int
+    batch_mode: Literal["free", "rebatched", "native"]
+    batch_note: str
+    engine: str
+    max_memory_bytes: int | None
+    estimated_memory_bytes: int | None
+    seconds: float
+    command: list[str]
+
+
+@dataclass(frozen=True)
+class ObserverCheck:
+    """The untouched model against the instrumented one on the same ``n`` clean samples."""
+
+    n: int
+    max_absolute_difference: float
+    max_relative_difference: float
+    label_flips: int | None
+
+
+@dataclass(frozen=True)
+class ReportWarning:
+    """What limits the figures.
+
+    ``code`` is stable and documented (docs/warnings.md); ``message`` is one line in plain words.
+    """
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``headline`` is one sentence; ``details`` follow it. ``status`` is for programs."""
+
+    status: Literal["layers found", "no layer stands out", "nothing scored"]
+    headline: str
+    details: list[str]
+
+
+@dataclass(frozen=True)
+class Report:
+    """A whole scan.
+
+    ``mvl`` is the headline list: that of the perturbation that moved the network most.
+    """
+
+    tool_version: str
+    created: str
+    model: ModelSection
+    input: InputSection
+    data: DataSection
+    run: RunSection
+    accuracy: Accuracy | None
+    layers: list[LayerInfo]
+    not_scored: list[NotScored]
+    perturbations: list[PerturbationResult]
+    mvl: MvlList
+    observer: ObserverCheck
+    verdict: Verdict
+    warnings: list[ReportWarning] = field(default_factory=list)
+    schema_version: str = SCHEMA_VERSION
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON-ready values, fields in the order of this class, arrays as lists."""
+        return {name: _with_lists(value) for name, value in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: object) -> Report:
+        """Rebuild a report from what ``json.loads`` gave for it: the inverse of ``to_dict``.
+
+        Raises:
+            DataError: The document has another schema version, a missing or unknown field, or a
+                value of the wrong type.
+        """
+        version = values.get("schema_version") if isinstance(values, dict) else None
+        if version is not None and version != SCHEMA_VERSION:
+            raise DataError(
+                f"this report has schema version {version!r}, this tool reads {SCHEMA_VERSION!r}; "
+                "make the report again with `lsa-onnx scan`, or read it with the tool that wrote it"
+            )
+        return decode_record(cls, values, "")
+
+
+def _with_lists(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _with_lists(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_with_lists(item) for item in value]
+    return value

@@ -1,0 +1,1 @@
+"""Running models: devices, sessions, batches, and the scoring session itself."""

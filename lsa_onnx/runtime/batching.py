@@ -1,0 +1,324 @@
+"""How many samples one run takes, and which part of each tensor belongs to which sample.
+
+Nothing is assumed about a batch. A few of the user's own samples are run one by one and together; a batch is used only
+if every output, and every tensor to score, splits into the single runs again. That proves row independence, finds the
+batch axis of each tensor, and measures the rounding that a batch brings (the numerical floor of a score).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from lsa_onnx.errors import ModelError
+from lsa_onnx.rewrite import Scored, expose, rebatch
+from lsa_onnx.runtime.devices import Device
+from lsa_onnx.runtime.session import Session, SessionPlan
+
+Array = NDArray[Any]
+Mode = Literal["free", "rebatched", "native"]
+
+# Batched and single runs may differ by rounding, more so in half precision. A mix of samples differs by far more.
+_TOLERANCE = 1e-3
+_HALF_TOLERANCE = 3e-2
+_UNOPTIMISED = SessionPlan(optimisation="none", lean=True, prepack=False)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What one sample is, by the model's declared shapes.
+
+    ``leading`` is 1 for a batch that is free or fixed to 1, N for one fixed to N, and ``None`` where the input has no
+    batch axis: then the whole input is one sample and runs on its own.
+    """
+
+    sample_shape: tuple[int | None, ...] | None
+    leading: int | None
+    free: bool
+
+    def feed(self, samples: Array) -> Array:
+        """Samples, shape (n, ...), as the model takes them."""
+        return samples if self.leading is not None else samples[0]
+
+
+def input_layout(
+    shape: Sequence[int | str | None] | None, outputs: Sequence[Sequence[int | str | None] | None]
+) -> Layout:
+    """What the leading dimension of an input of this declared shape means.
+
+    A leading number above 1 counts samples only if every output leads with it too.
+    """
+    if shape is None:
+        return Layout(None, 1, free=True)
+    numbers = tuple(d if isinstance(d, int) else None for d in shape)
+    if len(numbers) < 2:
+        return Layout(numbers, None, free=False)
+    if numbers[0] is None or numbers[0] == 1:
+        return Layout(numbers[1:], 1, free=numbers[0] is None)
+    if all(other and other[0] == numbers[0] for other in outputs):
+        return Layout(numbers[1:], numbers[0], free=False)
+    return Layout(numbers, None, free=False)
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """How the model is run.
+
+    Attributes:
+        model: The model to run: the given one, or the one with its batch freed.
+        mode: How a batch came about; ``note`` says it in words.
+        layout: What one sample is.
+        fixed_batch: Samples every run must have, ``None`` where any number will do.
+        scored: The tensors that can be scored, and where their samples are.
+        sizes: Elements per sample of each.
+        floors: Largest relative difference between its batched and single runs.
+        rejected: Tensor → reason, for those that cannot be scored per sample.
+        expected: Tensor → sums of squares (‖a − b‖², ‖a‖², ‖b‖²) for each probe sample a against the next one b,
+            computed by numpy: what a scoring session must reproduce.
+    """
+
+    model: onnx.ModelProto
+    mode: Mode
+    note: str
+    layout: Layout
+    fixed_batch: int | None
+    scored: list[Scored]
+    sizes: dict[str, int]
+    floors: dict[str, float]
+    rejected: dict[str, str]
+    expected: dict[str, tuple[Array, Array, Array]]
+
+
+@dataclass
+class _Findings:
+    """What the probe learnt about tensors: where their samples are, or what is wrong with them."""
+
+    scored: dict[str, Scored] = field(default_factory=dict)
+    floors: dict[str, float] = field(default_factory=dict)
+    wrong: dict[str, str] = field(default_factory=dict)
+    unvarying: dict[str, str] = field(default_factory=dict)
+
+
+class BatchProbe:
+    """Decides how a model is run, by running it on a few samples."""
+
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        folder: Path,
+        device: Device,
+        layout: Layout,
+        elements: Mapping[str, int],
+        outputs: Sequence[str],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            model: The model as it takes its declared inputs.
+            folder: Folder of its external tensors.
+            device: Where to run.
+            layout: What one sample is.
+            elements: ONNX element type of each tensor to score.
+            outputs: Names of the model's outputs.
+        """
+        self._model = model
+        self._folder = folder
+        self._device = device
+        self._layout = layout
+        self._elements = dict(elements)
+        self._outputs = list(outputs)
+
+    def plan(self, feeds: Mapping[str, Array]) -> BatchPlan:
+        """Run the samples and decide.
+
+        Args:
+            feeds: Input name → samples, shape (k, ...); 2 or 3 samples say enough. With a fixed batch of N, N.
+        """
+        names = [*self._elements, *self._outputs]
+        if self._layout.leading is not None and self._layout.leading > 1:
+            return self._fixed(feeds, names)
+        singles = self._singles(self._session(self._model, names), feeds)
+        if self._layout.leading is None or len(singles) < 2:
+            why = "the input has no batch axis" if self._layout.leading is None else "only one sample"
+            return self._native(singles, f"{why}: one sample per run")
+        try:
+            model = self._model if self._layout.free else rebatch(self._model)
+            together = self._session(model, names).run(feeds)
+        except ModelError as error:
+            return self._native(singles, f"a batch does not run ({error}): one sample per run")
+        found = self._match(singles, together)
+        if found.wrong:
+            name, reason = next(iter(found.wrong.items()))
+            return self._native(singles, f"{name!r} {reason}: one sample per run")
+        return self._batched(model, singles, found)
+
+    def _session(self, model: onnx.ModelProto, names: Sequence[str]) -> Session:
+        return Session(expose(model, names), self._device, self._folder, _UNOPTIMISED)
+
+    def _singles(self, session: Session, feeds: Mapping[str, Array]) -> list[dict[str, Array]]:
+        count = len(next(iter(feeds.values())))
+        return [
+            session.run({name: self._layout.feed(x[i : i + 1]) for name, x in feeds.items()})
+            for i in range(count)
+        ]
+
+    def _match(self, singles: Sequence[Mapping[str, Array]], together: Mapping[str, Array]) -> _Findings:
+        found = _Findings()
+        for name, batched in together.items():
+            parts = [single[name] for single in singles]
+            half = self._elements.get(name) in (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
+            verdict = _locate(parts, batched, _HALF_TOLERANCE if half else _TOLERANCE)
+            if isinstance(verdict, _Place):
+                element = self._elements.get(name, onnx.TensorProto.FLOAT)
+                merged = parts[0].size if verdict.rows > 1 else None
+                found.scored[name] = Scored(name, verdict.axis, merged, element)
+                found.floors[name] = verdict.error
+            elif verdict == _UNVARYING and name not in self._outputs:
+                found.unvarying[name] = verdict
+            else:
+                found.wrong[name] = verdict
+        return found
+
+    def _batched(
+        self, model: onnx.ModelProto, singles: Sequence[Mapping[str, Array]], found: _Findings
+    ) -> BatchPlan:
+        mode: Mode = "free" if self._layout.free else "rebatched"
+        note = (
+            f"{len(singles)} samples in one run equal {len(singles)} single runs"
+            if self._layout.free
+            else f"the fixed batch of 1 was freed: {len(singles)} samples in one run equal {len(singles)} single runs"
+        )
+        return self._finish(model, mode, note, None, singles, found)
+
+    def _native(self, singles: Sequence[Mapping[str, Array]], note: str) -> BatchPlan:
+        found = _Findings()
+        for name, element in self._elements.items():
+            found.scored[name] = Scored(name, None, None, element)
+            if len({single[name].shape for single in singles}) > 1:
+                found.unvarying[name] = "its shape depends on the sample's values"
+                del found.scored[name]
+        return self._finish(self._model, "native", note, 1, singles, found)
+
+    def _fixed(self, feeds: Mapping[str, Array], names: Sequence[str]) -> BatchPlan:
+        """A batch fixed to N > 1: rows are independent if rolling the samples rolls the results."""
+        size = self._layout.leading
+        assert size is not None
+        session = self._session(self._model, names)
+        first = session.run(feeds)
+        rolled = session.run({name: np.roll(x, 1, axis=0) for name, x in feeds.items()})
+        axes = {name: _rolled_axis(first[name], rolled[name], size) for name in names}
+        mixed = [name for name in self._outputs if axes[name] is None]
+        if mixed:
+            raise ModelError(
+                f"the model has a fixed batch of {size}, but output {mixed[0]!r} mixes its samples; "
+                "export it with a batch of 1 or a free one"
+            )
+        found = _Findings()
+        for name, element in self._elements.items():
+            axis = axes[name]
+            if axis is None:
+                found.unvarying[name] = "it has no axis that counts the samples of a batch"
+            else:
+                found.scored[name] = Scored(name, axis, None, element)
+        singles = [
+            {n: np.take(first[n], [i], axis=s.batch_axis or 0) for n, s in found.scored.items()}
+            for i in range(size)
+        ]
+        note = f"the model has a fixed batch of {size}"
+        return self._finish(self._model, "native", note, size, singles, found)
+
+    def _finish(
+        self,
+        model: onnx.ModelProto,
+        mode: Mode,
+        note: str,
+        fixed_batch: int | None,
+        singles: Sequence[Mapping[str, Array]],
+        found: _Findings,
+    ) -> BatchPlan:
+        scored = [item for name, item in found.scored.items() if name in self._elements]
+        return BatchPlan(
+            model=model,
+            mode=mode,
+            note=note,
+            layout=self._layout,
+            fixed_batch=fixed_batch,
+            scored=scored,
+            sizes={item.tensor: max(singles[0][item.tensor].size, 1) for item in scored},
+            floors={item.tensor: found.floors.get(item.tensor, 0.0) for item in scored},
+            rejected=found.unvarying,
+            expected={item.tensor: _expected([s[item.tensor] for s in singles]) for item in scored},
+        )
+
+
+_UNVARYING = "it is the same for every sample"
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the samples of a tensor are, and the largest relative difference found there."""
+
+    axis: int
+    rows: int
+    error: float
+
+
+def _locate(singles: Sequence[Array], batched: Array, tolerance: float) -> _Place | str:
+    """The axis along which ``batched`` is made of ``singles``, or what is wrong."""
+    shape = singles[0].shape
+    if any(single.shape != shape for single in singles):
+        return "has a shape that depends on the sample's values"
+    if batched.shape == shape:
+        return _UNVARYING if _same(singles, batched, tolerance) else "mixes the samples of a batch"
+    grown = [a for a in range(len(shape)) if batched.ndim == len(shape) and batched.shape[a] != shape[a]]
+    if len(grown) != 1 or batched.shape[grown[0]] != len(singles) * shape[grown[0]]:
+        return f"has shape {list(batched.shape)} in a batch, {list(shape)} alone"
+    axis = grown[0]
+    if axis > 0 and shape[axis] > 1:
+        return f"merges samples with other entries along axis {axis}"
+    parts = np.split(batched, len(singles), axis=axis)
+    error = max(relative_difference(part, one) for part, one in zip(parts, singles, strict=True))
+    if not error <= tolerance:
+        return f"differs by {error:.2g} (relative) between a batch and single runs"
+    return _Place(axis, shape[axis], error)
+
+
+def _same(singles: Sequence[Array], batched: Array, tolerance: float) -> bool:
+    return all(relative_difference(batched, single) <= tolerance for single in singles)
+
+
+def relative_difference(a: Array, b: Array) -> float:
+    """‖a − b‖ / ‖b‖ of two arrays of one shape; equal NaN and infinities count as no difference."""
+    if not np.issubdtype(a.dtype, np.number) or np.issubdtype(a.dtype, np.integer):
+        return 0.0 if np.array_equal(a, b) else float("inf")
+    first, second = a.astype(np.float64), b.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        equal = (first == second) | (np.isnan(first) & np.isnan(second))
+        difference = np.where(equal, 0.0, first - second)
+    norm = float(np.linalg.norm(np.where(np.isfinite(second), second, 0.0)))
+    distance = float(np.linalg.norm(difference))
+    return distance / norm if norm > 0 else (0.0 if distance == 0 else float("inf"))
+
+
+def _rolled_axis(first: Array, rolled: Array, size: int) -> int | None:
+    """The axis of ``size`` along which rolling the samples rolled the tensor, ``None`` if there is none."""
+    for axis, length in enumerate(first.shape):
+        if length == size and relative_difference(np.roll(first, 1, axis=axis), rolled) <= _TOLERANCE:
+            return axis
+    return None
+
+
+def _expected(values: Sequence[Array]) -> tuple[Array, Array, Array]:
+    """‖a − b‖², ‖a‖² and ‖b‖² of each value a against the next one b."""
+    flat = [value.astype(np.float64).reshape(-1) for value in values]
+    following = [*flat[1:], flat[0]]
+    with np.errstate(invalid="ignore", over="ignore"):
+        difference = [float(((a - b) ** 2).sum()) for a, b in zip(flat, following, strict=True)]
+        squares = [float((a**2).sum()) for a in flat]
+    return np.asarray(difference), np.asarray(squares), np.asarray([*squares[1:], squares[0]])

@@ -1,0 +1,121 @@
+"""Memory: how much a run will need, and giving back what is no longer used."""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from lsa_onnx.rewrite.graph import copy_model, dimensions, node_inputs, true_inputs
+
+MEBIBYTE = 1 << 20
+DEFAULT_BUDGET_BYTES = 512 * MEBIBYTE
+MAX_BATCH = 256
+# Clean and perturbed inputs, what the perturbation makes on the way, and the feed that the runtime copies.
+_INPUT_COPIES = 6
+# Interpreter, libraries and the sessions' own structures.
+_RESERVE_BYTES = 48 * MEBIBYTE
+
+
+def bytes_per_sample(
+    model: onnx.ModelProto, sample_shapes: Mapping[str, Sequence[int]], scored: Mapping[str, int]
+) -> int:
+    """An upper estimate of what scoring one more sample in a batch needs.
+
+    The twin holds two copies of the activations that are alive at once, and for the tensor being scored their
+    difference. Shapes come from ONNX's inference for a batch of 1; fusions make the true figure smaller.
+
+    Args:
+        model: The model that is run.
+        sample_shapes: Input name → shape of one sample, without the batch axis.
+        scored: Tensor → elements per sample, of the tensors that are scored.
+    """
+    sizes = _tensor_bytes(model, sample_shapes)
+    for name, elements in scored.items():
+        sizes[name] = max(sizes.get(name, 0), 4 * elements)
+    largest = max((sizes[name] for name in scored), default=0)
+    inputs = sum(int(np.prod(shape)) * 4 for shape in sample_shapes.values())
+    return 2 * _peak(model.graph, sizes) + largest + _INPUT_COPIES * inputs
+
+
+def batch_size(per_sample: int, budget_bytes: int | None) -> int:
+    """How many samples fit into the budget (of ``DEFAULT_BUDGET_BYTES`` if none is given), at least 1."""
+    budget = DEFAULT_BUDGET_BYTES if budget_bytes is None else budget_bytes
+    return int(np.clip((budget - _RESERVE_BYTES) // max(per_sample, 1), 1, MAX_BATCH))
+
+
+def estimate_bytes(per_sample: int, batch: int) -> int:
+    """What scoring batches of this size needs beyond the plain session, estimated."""
+    return _RESERVE_BYTES + per_sample * batch
+
+
+def give_back_memory() -> None:
+    """Return freed heap pages to the system; glibc keeps those of a closed session otherwise.
+
+    Matters for the peak: a model is parsed, optimised and loaded again, and each step would leave its pages behind.
+    """
+    name = ctypes.util.find_library("c") if sys.platform == "linux" else None
+    trim = getattr(ctypes.CDLL(name), "malloc_trim", None) if name else None
+    if trim is not None:
+        trim(0)
+
+
+def resident_bytes() -> int | None:
+    """Resident memory of this process, ``None`` where the system does not tell."""
+    status = Path("/proc/self/statm")
+    if not status.exists():
+        return None
+    return int(status.read_text().split()[1]) * 4096
+
+
+def _tensor_bytes(
+    model: onnx.ModelProto, sample_shapes: Mapping[str, Sequence[int]]
+) -> dict[str, int]:
+    single = copy_model(model)
+    for value in true_inputs(single.graph):
+        dims = value.type.tensor_type.shape.dim
+        shape = sample_shapes.get(value.name)
+        if shape is None or len(dims) != len(shape) + 1:
+            continue
+        for dim, number in zip(dims, (1, *shape), strict=True):
+            dim.dim_value = int(number)
+    # Declared outputs may name the freed batch; they would contradict the number given here.
+    for value in single.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    try:
+        shaped = onnx.shape_inference.infer_shapes(single, data_prop=True)
+    except (RuntimeError, onnx.shape_inference.InferenceError):
+        return {}
+    return {
+        value.name: _bytes(value)
+        for value in (*shaped.graph.value_info, *shaped.graph.output, *shaped.graph.input)
+    }
+
+
+def _bytes(value: onnx.ValueInfoProto) -> int:
+    shape = dimensions(value) or []
+    numbers = [d if isinstance(d, int) else 1 for d in shape]
+    return 4 * int(np.prod(numbers, dtype=np.int64))
+
+
+def _peak(graph: onnx.GraphProto, sizes: Mapping[str, int]) -> int:
+    """The most bytes alive at once when nodes run in graph order and tensors go after their last reader."""
+    last = {name: index for index, node in enumerate(graph.node) for name in node_inputs(node)}
+    alive: dict[str, int] = {v.name: sizes.get(v.name, 0) for v in true_inputs(graph)}
+    now = peak = sum(alive.values())
+    leaving: dict[int, list[str]] = {}
+    for name, index in last.items():
+        leaving.setdefault(index, []).append(name)
+    for index, node in enumerate(graph.node):
+        for name in filter(None, node.output):
+            alive[name] = sizes.get(name, 0)
+            now += alive[name]
+        peak = max(peak, now)
+        for name in leaving.get(index, ()):
+            now -= alive.pop(name, 0)
+    return peak

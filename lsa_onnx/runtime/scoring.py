@@ -1,0 +1,206 @@
+"""The scoring session: clean and perturbed inputs in, sums of squares per sample and layer out.
+
+How it gets the speed of plain inference (measured in benchmarks/scan.py): ONNX Runtime first optimises the model with
+the wanted tensors exposed, so fusions stop where a tensor is wanted and nowhere else; the twin is built on that graph,
+and runs without further optimisation in an order that frees each activation right after its reduction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from lsa_onnx.errors import ModelError
+from lsa_onnx.measures import SumsOfSquares
+from lsa_onnx.rewrite import Comparison, Scored, compare, expose
+from lsa_onnx.runtime.batching import BatchPlan
+from lsa_onnx.runtime.devices import Device
+from lsa_onnx.runtime.memory import give_back_memory
+from lsa_onnx.runtime.session import Session, SessionPlan
+
+Array = NDArray[Any]
+Engine = Literal["optimised twin", "plain twin"]
+
+# The twin must reproduce what numpy finds on the probe samples; ‖·‖² doubles the relative error of ‖·‖.
+_CHECK_TOLERANCE = 2e-2
+_LEAN = SessionPlan(optimisation="none", lean=True)
+
+
+@dataclass(frozen=True)
+class ScoredBatch:
+    """One run: sums of squares, shape (n, layers), and the model's outputs for both branches."""
+
+    sums: SumsOfSquares
+    clean: dict[str, Array]
+    perturbed: dict[str, Array]
+
+
+class ScoringSession:
+    """Scores the tensors of a ``BatchPlan``."""
+
+    def __init__(
+        self,
+        plan: BatchPlan,
+        outputs: Sequence[str],
+        perturb: str,
+        folder: Path,
+        workspace: Path,
+        device: Device,
+    ) -> None:
+        """Build the twin and its session, on the optimised graph if that reproduces the probe.
+
+        Args:
+            plan: How the model is run, and what is scored.
+            outputs: Outputs to return for both branches.
+            perturb: The input that has a perturbed version.
+            folder: Folder of the model's external tensors.
+            workspace: Where the optimised graph may be written.
+            device: Where to run.
+
+        Raises:
+            ModelError: Neither twin runs.
+        """
+        self._plan = plan
+        self._outputs = list(outputs)
+        self._perturb = perturb
+        self._folder = folder
+        self._workspace = workspace
+        self._device = device
+        self.scored = list(plan.scored)
+        self.engine: Engine = "optimised twin"
+        self._comparison, self._session = self._optimised() or self._plain()
+
+    def verify(self, feeds: Mapping[str, Array]) -> dict[str, str]:
+        """Hold the session to the plan's ``expected`` sums on the probe samples.
+
+        Falls back on the unoptimised twin when the optimised one fails; what that cannot reproduce either is dropped.
+
+        Args:
+            feeds: The probe samples, input name → shape (k, ...).
+
+        Returns:
+            Tensor → reason, for each tensor that was dropped.
+        """
+        wrong = self._disagreements(feeds)
+        if wrong and self.engine == "optimised twin":
+            self._comparison, self._session = self._plain()
+            wrong = self._disagreements(feeds)
+        if wrong:
+            self.scored = [item for item in self.scored if item.tensor not in wrong]
+            self._comparison, self._session = self._plain()
+        return wrong
+
+    def run(self, feeds: Mapping[str, Array], perturbed: Array) -> ScoredBatch:
+        """Score n samples.
+
+        Args:
+            feeds: Clean inputs by name, shape (n, ...).
+            perturbed: The perturbed version of the input that is perturbed, shape (n, ...).
+        """
+        count = len(perturbed)
+        size = self._plan.fixed_batch or count
+        pieces = [
+            self._run_once(
+                {name: x[start : start + size] for name, x in feeds.items()},
+                perturbed[start : start + size],
+                size,
+            )
+            for start in range(0, count, size)
+        ]
+        return pieces[0] if len(pieces) == 1 else _joined(pieces)
+
+    def _run_once(self, feeds: Mapping[str, Array], perturbed: Array, size: int) -> ScoredBatch:
+        count, layout = len(perturbed), self._plan.layout
+        second = self._comparison.perturbed_inputs[self._perturb]
+        given = {**feeds, second: perturbed}
+        result = self._session.run({n: layout.feed(_padded(x, size)) for n, x in given.items()})
+        names = [self._comparison.sums[item.tensor] for item in self.scored]
+        alone = self._plan.fixed_batch == 1
+
+        def column(parts: list[str]) -> Array:
+            if not parts:
+                return np.zeros((count, 0))
+            return np.stack([result[p].reshape(-1)[:count] for p in parts], 1).astype(np.float64)
+
+        def outputs(of: Mapping[str, str]) -> dict[str, Array]:
+            return {o: (result[n][None] if alone else result[n][:count]) for o, n in of.items()}
+
+        return ScoredBatch(
+            SumsOfSquares(
+                column([n.difference for n in names]),
+                column([n.clean for n in names]),
+                column([n.perturbed for n in names]),
+            ),
+            outputs({name: name for name in self._outputs}),
+            outputs(self._comparison.perturbed_outputs),
+        )
+
+    def _optimised(self) -> tuple[Comparison, Session] | None:
+        """The twin of the graph as ONNX Runtime optimises it, ``None`` where that does not work."""
+        target = self._workspace / "optimised.onnx"
+        exposed = expose(self._plan.model, [item.tensor for item in self.scored])
+        save = SessionPlan(prepack=False, save_optimised=target)
+        try:
+            Session(exposed, self._device, self._folder, save)
+            give_back_memory()
+            optimised = onnx.load(target, load_external_data=False)
+            comparison = compare(optimised, self.scored, self._outputs, [self._perturb])
+            session = Session(comparison.model, self._device, self._workspace, _LEAN)
+        except (ModelError, OSError):
+            # A fused operator without a serialised form, say. The plain twin needs none of this.
+            return None
+        return comparison, session
+
+    def _plain(self) -> tuple[Comparison, Session]:
+        self.engine = "plain twin"
+        comparison = compare(self._plan.model, self.scored, self._outputs, [self._perturb])
+        return comparison, Session(comparison.model, self._device, self._folder, _LEAN)
+
+    def _disagreements(self, feeds: Mapping[str, Array]) -> dict[str, str]:
+        batch = self.run(feeds, np.roll(feeds[self._perturb], -1, axis=0))
+        found: dict[str, str] = {}
+        for index, item in enumerate(self.scored):
+            got = (batch.sums.difference, batch.sums.clean, batch.sums.perturbed)
+            expected = self._plan.expected[item.tensor]
+            scale = max(float(np.nanmax(expected[1], initial=0.0)), np.finfo(np.float32).tiny)
+            pairs = [(g[:, index], e) for g, e in zip(got, expected, strict=True)]
+            if not all(_agree(g, e, scale) for g, e in pairs):
+                found[item.tensor] = "its score in the graph differs from numpy's on the probe samples"
+        return found
+
+
+def _agree(got: Array, expected: Array, scale: float) -> bool:
+    """Whether sums agree; overflow to infinity in float32 and NaN on both sides count as agreement."""
+    both_bad = ~np.isfinite(got) & (~np.isfinite(expected) | (expected > np.finfo(np.float32).max))
+    with np.errstate(invalid="ignore"):
+        close = np.abs(got - expected) <= _CHECK_TOLERANCE * expected + 1e-6 * scale
+    return bool(np.all(close | both_bad))
+
+
+def _padded(x: Array, size: int) -> Array:
+    """``x`` filled up to ``size`` rows with its last one: a fixed batch takes no fewer."""
+    if len(x) == size:
+        return x
+    return np.concatenate([x, np.repeat(x[-1:], size - len(x), axis=0)])
+
+
+def _joined(pieces: Sequence[ScoredBatch]) -> ScoredBatch:
+    def rows(parts: Sequence[Array]) -> Array:
+        return np.concatenate(parts, axis=0)
+
+    sums = SumsOfSquares(
+        rows([p.sums.difference for p in pieces]),
+        rows([p.sums.clean for p in pieces]),
+        rows([p.sums.perturbed for p in pieces]),
+    )
+    return ScoredBatch(
+        sums,
+        {name: rows([p.clean[name] for p in pieces]) for name in pieces[0].clean},
+        {name: rows([p.perturbed[name] for p in pieces]) for name in pieces[0].perturbed},
+    )
