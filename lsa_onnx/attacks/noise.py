@@ -45,12 +45,12 @@ def pepper(x: Sample, rng: np.random.Generator, strength: float, low: float, hig
     return np.where(rng.random(x.shape) < strength, low, x)
 
 
-# Name → (function, default strength, what the strength is a share of).
+# Name → (function, default strength, what the strength is, and of what).
 NOISES: dict[str, tuple[NoiseFunction, float, str]] = {
-    "gaussian": (gaussian, 0.1, "standard deviation as a share of the range's width"),
-    "salt": (salt, 0.05, "share of elements set to the upper end"),
-    "pepper": (pepper, 0.05, "share of elements set to the lower end"),
-    "speckle": (speckle, 0.2, "standard deviation as a share of the value"),
+    "gaussian": (gaussian, 0.1, "standard deviation, of the range's width"),
+    "salt": (salt, 0.05, "of the elements"),
+    "pepper": (pepper, 0.05, "of the elements"),
+    "speckle": (speckle, 0.2, "standard deviation, of the value"),
 }
 
 
@@ -91,7 +91,7 @@ class Noise(Perturbation):
 
     def parameters(self) -> dict[str, Any]:
         """See ``Perturbation.parameters``."""
-        return {"strength": self.strength, "meaning": NOISES[self.name][2], "seed": self.seed}
+        return {"strength": self.strength, "unit": NOISES[self.name][2], "seed": self.seed}
 
 
 def parse_perturbation(text: str, seed: int) -> Noise:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lsa_onnx.errors import DataError
-from lsa_onnx.report.decode import decode_record
+from lsa_onnx.report.decode import decode_record, with_lists
 
 SCHEMA_VERSION = "1.0"
 
@@ -289,7 +289,7 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON-ready values, fields in the order of this class, arrays as lists."""
-        return {name: _with_lists(value) for name, value in dataclasses.asdict(self).items()}
+        return {name: with_lists(value) for name, value in dataclasses.asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: object) -> Report:
@@ -306,11 +306,3 @@ class Report:
                 "make the report again with `lsa-onnx scan`, or read it with the tool that wrote it"
             )
         return decode_record(cls, values, "")
-
-
-def _with_lists(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _with_lists(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_with_lists(item) for item in value]
-    return value

@@ -1,0 +1,101 @@
+"""``lsa-onnx doctor``: what works here, and what a scan of a model would do."""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from importlib.metadata import PackageNotFoundError, version
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from lsa_cli.options import input_options
+from lsa_cli.terminal import results
+from lsa_onnx._version import __version__
+from lsa_onnx.report.text import shape, visible
+from lsa_onnx.runtime.devices import (
+    both_wheels_installed,
+    resolve_device,
+    thread_count,
+    usable_providers,
+)
+from lsa_onnx.scan import ScanOptions, Subject, open_subject
+from lsa_onnx.scan.instrument import Instrument, build_instrument
+
+Rows = list[tuple[str, str]]
+
+_PACKAGES = ("onnx", "onnxruntime-gpu", "onnxruntime", "numpy", "torch")
+
+
+@click.command("doctor")
+@click.argument("model", type=click.Path(), required=False)
+@input_options
+def command(model: str | None, range_: tuple[float, float] | None, **spec: object) -> None:
+    """Check this machine; with MODEL, what a scan of it would score, and in which batches."""
+    _print("This machine", _machine())
+    if model is not None:
+        options = ScanOptions(samples=2, range=range_, device="auto", **spec)  # type: ignore[arg-type]
+        subject = open_subject(model, options)
+        instrument = build_instrument(subject, options, resolve_device("auto"))
+        _print(f"Model {model}", _model(subject, instrument))
+
+
+def _machine() -> Rows:
+    rows = [
+        ("lsa-onnx", __version__),
+        ("Python", f"{platform.python_version()} on {platform.platform()}"),
+        ("Threads", f"{thread_count()} (the CPUs this process may use)"),
+        *((name, _installed(name)) for name in _PACKAGES),
+    ]
+    for status in usable_providers():
+        rows.append((status.provider, "works" if status.usable else f"no: {status.problem}"))
+    repair = both_wheels_installed()
+    if repair is not None:
+        rows.append(("Problem", f"onnxruntime and onnxruntime-gpu are both installed; run: {repair}"))
+    device = resolve_device("auto")
+    return [*rows, ("--device auto", f"{device.name}{f' ({device.note})' if device.note else ''}")]
+
+
+def _installed(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _model(subject: Subject, instrument: Instrument) -> Rows:
+    proto, spec = subject.model.proto, subject.spec
+    opsets = ", ".join(f"{o.domain or 'ai.onnx'} {o.version}" for o in proto.opset_import)
+    rows = [
+        ("SHA-256", subject.model.file.sha256),
+        ("Format", f"IR {proto.ir_version}, {opsets}, by {proto.producer_name or 'unknown'}"),
+    ]
+    for kind, values in (("Input", subject.model.inputs), ("Output", subject.model.outputs)):
+        for value in values:
+            text = f"{value.name} {shape(value.shape)} {value.dtype}, leading axis {value.batch}"
+            rows.append((kind, text))
+    normalised = "" if spec.is_identity else f", mean {spec.mean}, std {spec.std}"
+    rows += [
+        ("Range", f"{spec.low:g} to {spec.high:g}{normalised} (from {spec.source})"),
+        ("Batch", f"{instrument.plan.mode}: {instrument.plan.note} (on synthetic inputs)"),
+        ("Engine", instrument.session.engine),
+        ("Scored", f"{len(instrument.layers)} layers: {_few(instrument)}"),
+    ]
+    reasons = Counter(item.reason for item in instrument.not_scored)
+    rows += [("Not scored", f"{count} tensors: {text}") for text, count in reasons.most_common()]
+    return rows
+
+
+def _few(instrument: Instrument, shown: int = 5) -> str:
+    names = [info.tensor for info in instrument.layers]
+    return ", ".join(names[:shown]) + (", …" if len(names) > shown else "")
+
+
+def _print(title: str, rows: Rows) -> None:
+    table = Table(title=Text(visible(title)), title_justify="left", show_header=False, box=None)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, text in rows:
+        table.add_row(Text(name), Text(visible(text)))
+    results().print(table)

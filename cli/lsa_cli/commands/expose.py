@@ -1,0 +1,23 @@
+"""``lsa-onnx expose``: write the instrumented model."""
+
+from __future__ import annotations
+
+import click
+
+from lsa_cli.options import device_option, layers_option, model_argument
+from lsa_onnx.instrumented import write_exposed
+from lsa_onnx.runtime.devices import resolve_device
+
+
+@click.command("expose")
+@model_argument
+@click.option("-o", "--output", required=True, metavar="OUT.onnx", help="File to write.")
+@layers_option("all")
+@device_option
+def command(model: str, output: str, layers: tuple[str, ...], device: str) -> None:
+    """Write a copy of MODEL that also returns its layers as outputs.
+
+    The copy is an ordinary ONNX file: any runtime can run it.
+    """
+    names = write_exposed(model, output, layers, resolve_device(device))
+    click.echo(f"{output}: {len(names)} tensors exposed", err=True)

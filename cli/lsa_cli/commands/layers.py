@@ -1,0 +1,37 @@
+"""``lsa-onnx layers``: what would be scored, and why the rest is not."""
+
+from __future__ import annotations
+
+import dataclasses
+import json as json_format
+
+import click
+
+from lsa_cli.options import device_option, layers_option, model_argument
+from lsa_cli.terminal import results
+from lsa_onnx.files import write_atomically
+from lsa_onnx.layers import plan_layers
+from lsa_onnx.model import load_model
+from lsa_onnx.report import print_layers
+from lsa_onnx.runtime.devices import resolve_device
+from lsa_onnx.runtime.inspection import tensor_types
+
+
+@click.command("layers")
+@model_argument
+@layers_option("activations")
+@device_option
+@click.option("--json", metavar="FILE|-", help="Write the list as JSON; - for stdout.")
+def command(model: str, layers: tuple[str, ...], device: str, json: str | None) -> None:
+    """List the layers of MODEL that a scan would score, and every other tensor with the reason."""
+    loaded = load_model(model)
+    types = tensor_types(loaded.proto, loaded.folder, resolve_device(device))
+    plan = plan_layers(loaded.proto, types, layers)
+    if json is None:
+        print_layers(plan.layers, plan.not_scored, results())
+        return
+    text = json_format.dumps(dataclasses.asdict(plan), indent=2)
+    if json == "-":
+        click.echo(text)
+    else:
+        write_atomically(json, f"{text}\n".encode())

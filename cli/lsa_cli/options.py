@@ -1,0 +1,132 @@
+"""Option types and option groups that several commands share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from lsa_onnx.errors import DataError
+from lsa_onnx.inputs import as_layout, parse_floats, parse_range
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_SIZE = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*([kmgt]?)(?:i?b)?\s*", re.IGNORECASE)
+
+
+class Parsed(click.ParamType):
+    """An option whose text is read by a function of the library, with that function's message."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The parsed value; a ``DataError`` becomes a usage error that names the option."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except DataError as error:
+            self.fail(str(error), param, ctx)
+
+
+def parse_size(text: str) -> int:
+    """Bytes of ``512M``, ``1GiB`` or ``1073741824``; units are powers of 1024.
+
+    Raises:
+        DataError: Anything else.
+    """
+    found = _SIZE.fullmatch(text)
+    if found is None or float(found[1]) == 0:
+        raise DataError(f"{text!r} is not a size; give one such as 512M or 1GiB")
+    return int(float(found[1]) * _UNITS[found[2].lower()])
+
+
+def model_argument(function: F) -> F:
+    """MODEL, a path that the library checks (its message names the remedy)."""
+    return click.argument("model", type=click.Path())(function)
+
+
+def input_options(function: F) -> F:
+    """What the input values mean."""
+    return _stack(
+        function,
+        click.option(
+            "--range",
+            "range_",
+            type=Parsed("LO,HI", parse_range),
+            metavar="LO,HI",
+            help="Value range of the data; strengths are in its units.  [default: 0,1]",
+        ),
+        click.option(
+            "--mean",
+            type=Parsed("A,B,C", lambda text: parse_floats(text, "--mean")),
+            metavar="A,B,C",
+            help="Normalisation the model expects, per channel, on the 0..1 scale.",
+        ),
+        click.option(
+            "--std",
+            type=Parsed("A,B,C", lambda text: parse_floats(text, "--std")),
+            metavar="A,B,C",
+            help="Likewise, the standard deviation.",
+        ),
+        click.option(
+            "--layout",
+            type=Parsed("LAYOUT", as_layout),
+            metavar="NCHW|NHWC|flat",
+            help="Axis order that the model takes.  [default: by its shape]",
+        ),
+    )
+
+
+def data_options(function: F) -> F:
+    """Where inputs and labels come from."""
+    return _stack(
+        function,
+        click.option(
+            "--data",
+            type=click.Path(path_type=str),
+            help="npz, npy, IDX, or a folder, tar or zip of images. Without it: synthetic inputs.",
+        ),
+        click.option("--labels", metavar="PATH|none", help="Labels in a file of their own, or none."),
+        click.option("--x-key", metavar="NAME", help="Array of an npz that holds the samples."),
+        click.option("--y-key", metavar="NAME", help="Array of an npz that holds the labels."),
+        click.option("--split", metavar="NAME", help="Part of the data, such as test or train."),
+        click.option("--resize", is_flag=True, help="Scale images of another size to the model's."),
+        click.option("--samples", type=int, metavar="N", help="Draw N samples at random."),
+        click.option("--seed", type=int, default=0, show_default=True, help="Of every random choice."),
+    )
+
+
+def layers_option(default: str) -> Callable[[F], F]:
+    """Which tensors to take."""
+    return click.option(
+        "--layers",
+        multiple=True,
+        default=(default,),
+        show_default=default,
+        metavar="SELECT",
+        help="activations (one point per learnable layer, after its activation), learnable, all, "
+        "op:TYPE, re:REGEX, or names with wildcards. Repeatable.",
+    )
+
+
+def device_option(function: F) -> F:
+    """Where to run."""
+    return click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        metavar="auto|cpu|cuda[:N]",
+        help="cuda is an error where it does not work; auto says that it fell back.",
+    )(function)
+
+
+def _stack(function: F, *options: Callable[[F], F]) -> F:
+    for option in reversed(options):
+        function = option(function)
+    return function

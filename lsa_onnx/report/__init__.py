@@ -1,0 +1,43 @@
+"""Reports: the document, its JSON file and schema, and the views for a terminal and a browser.
+
+Names are loaded when they are first used, so that importing one of them does not import what only
+another needs (rich for the terminal, jinja2 for HTML).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lsa_onnx.report.document import SCHEMA_VERSION as SCHEMA_VERSION
+    from lsa_onnx.report.document import Report as Report
+    from lsa_onnx.report.html import render_html as render_html
+    from lsa_onnx.report.html import write_html as write_html
+    from lsa_onnx.report.json_file import dumps as dumps
+    from lsa_onnx.report.json_file import read_report as read_report
+    from lsa_onnx.report.json_file import write_json as write_json
+    from lsa_onnx.report.schema import load_schema as load_schema
+    from lsa_onnx.report.terminal import print_layers as print_layers
+    from lsa_onnx.report.terminal import print_report as print_report
+
+_HOMES = {
+    "SCHEMA_VERSION": "document",
+    "Report": "document",
+    "dumps": "json_file",
+    "load_schema": "schema",
+    "print_layers": "terminal",
+    "print_report": "terminal",
+    "read_report": "json_file",
+    "render_html": "html",
+    "write_html": "html",
+    "write_json": "json_file",
+}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,100 @@
+"""What every view of a report looks up: the headline perturbation, its scores, ranks and notes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lsa_onnx.report import text
+
+if TYPE_CHECKING:
+    from lsa_onnx.report.document import (
+        LayerInfo,
+        LayerScore,
+        MvlList,
+        NotScored,
+        PerturbationResult,
+        Report,
+    )
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One scored layer, with what the headline perturbation did to it.
+
+    ``number`` is the layer's position in graph order, counted from 0 as in the paper; ``rank`` its
+    position in the headline MVL list, counted from 1.
+    """
+
+    number: int
+    info: LayerInfo
+    rank: int | None
+    score: LayerScore | None
+    means: dict[str, float | None]
+
+
+def headline_result(report: Report) -> PerturbationResult | None:
+    """The perturbation that the headline MVL list belongs to; ``None`` where none was run."""
+    named = (r for r in report.perturbations if r.name == report.mvl.perturbation)
+    return next(named, report.perturbations[0] if report.perturbations else None)
+
+
+def layer_rows(report: Report) -> list[LayerRow]:
+    """One row per scored layer, in graph order."""
+    scores = {r.name: {s.tensor: s for s in r.layers} for r in report.perturbations}
+    headline = headline_result(report)
+    ranks = {tensor: rank for rank, tensor in enumerate(report.mvl.layers, start=1)}
+    rows = []
+    for number, info in enumerate(report.layers):
+        found = {name: by_tensor.get(info.tensor) for name, by_tensor in scores.items()}
+        means = {
+            name: score.relative_error.mean if score else None for name, score in found.items()
+        }
+        score = found[headline.name] if headline else None
+        rows.append(LayerRow(number, info, ranks.get(info.tensor), score, means))
+    return rows
+
+
+def score_note(score: LayerScore | None) -> str | None:
+    """Why a layer has no figures, or which samples they leave out; ``None`` for a full score."""
+    if score is None:
+        return "not scored under this perturbation"
+    if score.status != "ok":
+        return f"{score.status}: {text.visible(score.reason or 'no reason was recorded')}"
+    left_out = [
+        f"{count:,} {what}"
+        for count, what in (
+            (score.undefined_samples, "undefined"),
+            (score.nonfinite_samples, "not finite"),
+        )
+        if count
+    ]
+    return f"samples left out: {', '.join(left_out)}" if left_out else None
+
+
+def mvl_rule(mvl: MvlList) -> str:
+    """How the layers of the list were chosen, as a formula with its numbers."""
+    if mvl.rule == "top-k":
+        return f"the {mvl.top_k} layers with the largest mean CM"
+    if mvl.threshold is None:
+        return "CM > μ + η σ, which is undefined here: no layer has a CM"
+    terms = f"{text.figure(mvl.mu)} + {text.brief(mvl.eta)} × {text.figure(mvl.sigma)}"
+    return f"CM > μ + η σ = {terms} = {text.figure(mvl.threshold)}"
+
+
+def reasons(not_scored: Iterable[NotScored]) -> list[tuple[str, int]]:
+    """Each reason and how many tensors have it, the most frequent first."""
+    return Counter(text.visible(item.reason) for item in not_scored).most_common()
+
+
+def observer_line(report: Report) -> str:
+    """What observing the layers changed in the model's final outputs."""
+    check = report.observer
+    absolute = text.figure(check.max_absolute_difference)
+    relative = text.figure(check.max_relative_difference)
+    line = f"observing the layers changes final outputs by at most {absolute} (relative {relative})"
+    if check.label_flips is None:
+        return f"{line}, on {check.n:,} samples"
+    return f"{line} and {check.label_flips:,} of {check.n:,} predicted labels"

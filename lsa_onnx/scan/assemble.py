@@ -1,0 +1,161 @@
+"""Put the findings of a scan into a report."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+
+from lsa_onnx._version import __version__
+from lsa_onnx.prediction import Head
+from lsa_onnx.report.document import (
+    DataSection,
+    InputSection,
+    ModelSection,
+    ObserverCheck,
+    PerturbationResult,
+    Report,
+    RunSection,
+)
+from lsa_onnx.runtime.devices import Device, thread_count
+from lsa_onnx.scan.cautions import Evidence, cautions
+from lsa_onnx.scan.clean import CleanRun
+from lsa_onnx.scan.instrument import Instrument
+from lsa_onnx.scan.options import ScanOptions
+from lsa_onnx.scan.subject import Subject
+from lsa_onnx.scan.verdict import headline, no_list, verdict
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that a scan found out."""
+
+    subject: Subject
+    instrument: Instrument
+    device: Device
+    head: Head | None
+    clean: CleanRun
+    results: list[PerturbationResult]
+    observer: ObserverCheck
+    options: ScanOptions
+    seconds: float
+
+
+def assemble(findings: Findings) -> Report:
+    """The report of a finished scan."""
+    f = findings
+    mvl = (
+        headline(f.results).mvl
+        if f.results and f.instrument.layers
+        else no_list(f.options.eta, f.options.top_k)
+    )
+    data = _data_section(f.subject)
+    plan = f.instrument.plan
+    evidence = Evidence(
+        data=data,
+        accuracy=f.clean.accuracy,
+        classes=_class_count(f),
+        layers=f.instrument.layers,
+        results=f.results,
+        mvl=mvl,
+        observer=f.observer,
+        batch_note=plan.note if plan.mode == "native" and f.subject.layout.leading == 1 else None,
+    )
+    return Report(
+        tool_version=__version__,
+        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        model=_model_section(f.subject, f.head),
+        input=_input_section(f.subject),
+        data=data,
+        run=_run_section(f),
+        accuracy=f.clean.accuracy,
+        layers=f.instrument.layers,
+        not_scored=f.instrument.not_scored,
+        perturbations=f.results,
+        mvl=mvl,
+        observer=f.observer,
+        verdict=verdict(f.instrument.layers, f.results, mvl, f.clean.accuracy),
+        warnings=cautions(evidence),
+    )
+
+
+def _class_count(findings: Findings) -> int | None:
+    head = findings.head
+    if head is None or head.kind != "scores" or findings.clean.classes is None:
+        return None
+    return int(np.prod(findings.clean.outputs[head.output].shape[1:]))
+
+
+def _model_section(subject: Subject, head: Head | None) -> ModelSection:
+    model, proto = subject.model, subject.model.proto
+    producer = f"{proto.producer_name} {proto.producer_version}".strip()
+    return ModelSection(
+        file=model.file,
+        sidecars=list(model.sidecars),
+        ir_version=proto.ir_version,
+        opsets={entry.domain: entry.version for entry in proto.opset_import},
+        producer=producer,
+        nodes=len(proto.graph.node),
+        parameters=model.parameters,
+        inputs=model.inputs,
+        outputs=model.outputs,
+        logits=head.logits if head else None,
+        logits_found=head.found if head else "no output with one score per class",
+    )
+
+
+def _input_section(subject: Subject) -> InputSection:
+    spec = subject.spec
+    notes = [f"{value.name!r} is held, not perturbed" for value in subject.held]
+    if not spec.is_identity:
+        notes.append("normalisation is part of the scanned graph; strengths are in the range above")
+    return InputSection(
+        name=subject.input.name,
+        range=(spec.low, spec.high),
+        mean=list(spec.mean) if spec.mean else None,
+        std=list(spec.std) if spec.std else None,
+        layout=spec.layout,
+        source=spec.source,
+        notes=notes,
+    )
+
+
+def _data_section(subject: Subject) -> DataSection:
+    dataset = subject.dataset
+    return DataSection(
+        source=dataset.source,
+        synthetic=dataset.synthetic,
+        fingerprint=dataset.fingerprint,
+        available=dataset.available,
+        samples=len(dataset),
+        labels=dataset.labels is not None,
+        classes=dataset.classes,
+        notes=dataset.notes,
+    )
+
+
+def _run_section(f: Findings) -> RunSection:
+    plan = f.instrument.plan
+    return RunSection(
+        seed=f.options.seed,
+        device=f.device.name,
+        provider=f.device.provider,
+        device_note=f.device.note,
+        onnxruntime=ort.__version__,
+        onnx=onnx.__version__,
+        python=platform.python_version(),
+        platform=platform.platform(),
+        threads=thread_count(),
+        batch=plan.fixed_batch or f.instrument.batch,
+        batch_mode=plan.mode,
+        batch_note=plan.note,
+        engine=f.instrument.session.engine,
+        max_memory_bytes=f.options.max_memory_bytes,
+        estimated_memory_bytes=f.instrument.estimated_bytes,
+        seconds=f.seconds,
+        command=list(f.options.command),
+    )

@@ -1,0 +1,141 @@
+"""The doubts a scan has about itself. Each has a stable code that docs/warnings.md explains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from lsa_onnx.report.document import (
+    Accuracy,
+    DataSection,
+    LayerInfo,
+    LayerScore,
+    MvlList,
+    ObserverCheck,
+    PerturbationResult,
+    ReportWarning,
+)
+
+FEW_SAMPLES = 30
+# A layer whose CM is within this factor of the rounding that a batch brings says little.
+_FLOOR_FACTOR = 10.0
+_OBSERVER_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the cautions are drawn from. ``classes`` is the number of classes, ``None`` without."""
+
+    data: DataSection
+    accuracy: Accuracy | None
+    classes: int | None
+    layers: Sequence[LayerInfo]
+    results: Sequence[PerturbationResult]
+    mvl: MvlList
+    observer: ObserverCheck
+    batch_note: str | None
+
+
+def cautions(evidence: Evidence) -> list[ReportWarning]:
+    """All that applies, the gravest first."""
+    found: list[ReportWarning] = []
+    for check in (_data, _accuracy, _attacks, _observer, _scores, _list, _batch):
+        found += [ReportWarning(code, message) for code, message in check(evidence)]
+    return found
+
+
+def _data(e: Evidence) -> Iterator[tuple[str, str]]:
+    if e.data.synthetic:
+        yield (
+            "synthetic-data",
+            "The inputs are synthetic: uniform noise, not data of this model's task. "
+            "The ranking of layers may differ on real inputs; give --data.",
+        )
+    elif e.data.samples < FEW_SAMPLES:
+        yield (
+            "few-samples",
+            f"Only {e.data.samples} samples: intervals are wide and the list is unstable; "
+            f"use {FEW_SAMPLES} or more.",
+        )
+
+
+def _accuracy(e: Evidence) -> Iterator[tuple[str, str]]:
+    if e.accuracy is None or e.classes is None:
+        return
+    chance = 1 / e.classes
+    if e.accuracy.interval[0] <= chance:
+        yield (
+            "accuracy-near-chance",
+            f"Clean accuracy {e.accuracy.value:.1%} is not above chance ({chance:.1%}): the range, "
+            "mean, std, layout or labels are probably wrong, and so are the scores.",
+        )
+
+
+def _attacks(e: Evidence) -> Iterator[tuple[str, str]]:
+    if e.results and all(result.kind == "noise" for result in e.results):
+        yield (
+            "noise-only",
+            "Only random noise was applied. It ranks layers, but says nothing about robustness: "
+            "an attack finds far worse inputs of the same size.",
+        )
+
+
+def _observer(e: Evidence) -> Iterator[tuple[str, str]]:
+    o = e.observer
+    if o.max_relative_difference > _OBSERVER_TOLERANCE or o.label_flips:
+        flips = f" and flips {o.label_flips} labels" if o.label_flips else ""
+        yield (
+            "observer-difference",
+            f"Observing changes the outputs by up to {o.max_relative_difference:.2g} (relative)"
+            f"{flips}, on {o.n} samples: what was scored is not quite what is deployed.",
+        )
+
+
+def _scores(e: Evidence) -> Iterator[tuple[str, str]]:
+    scores = [score for result in e.results for score in result.layers]
+    bad = sorted({s.tensor for s in scores if s.nonfinite_samples})
+    if bad:
+        yield (
+            "not-finite",
+            f"{_named(bad)} gave NaN or infinity for some samples, which were left out.",
+        )
+    undefined = sorted({s.tensor for s in scores if s.undefined_samples})
+    if undefined:
+        yield (
+            "near-zero-norm",
+            f"{_named(undefined)} had a clean norm near zero for some samples; "
+            "their relative error is undefined and left out.",
+        )
+    floors = {info.tensor: info.numerical_floor or 0.0 for info in e.layers}
+    close = sorted({s.tensor for s in scores if _near_floor(s, floors[s.tensor])})
+    if close:
+        yield (
+            "numerical-floor",
+            f"{_named(close)} moved by less than {_FLOOR_FACTOR:g} times the rounding between a "
+            "batched and a single run: use a stronger perturbation to rank it.",
+        )
+
+
+def _list(e: Evidence) -> Iterator[tuple[str, str]]:
+    if e.layers and not e.mvl.layers:
+        yield (
+            "empty-mvl",
+            f"No layer's mean CM exceeds μ + {e.mvl.eta:g} σ; lower --eta, or name the largest "
+            "with --top-k.",
+        )
+
+
+def _batch(e: Evidence) -> Iterator[tuple[str, str]]:
+    if e.batch_note:
+        yield "native-batch", e.batch_note
+
+
+def _near_floor(score: LayerScore, floor: float) -> bool:
+    mean = score.relative_error.mean
+    return mean is not None and 0 < mean < _FLOOR_FACTOR * floor
+
+
+def _named(tensors: Sequence[str], shown: int = 3) -> str:
+    text = ", ".join(repr(name) for name in tensors[:shown])
+    more = len(tensors) - shown
+    return f"{text} and {more} more" if more > 0 else text

@@ -1,0 +1,184 @@
+"""The untouched model on clean inputs: the accuracy that is printed first, and what the observer check compares to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lsa_onnx.errors import DataError, GateFailed
+from lsa_onnx.prediction import Head, predicted_classes
+from lsa_onnx.report.document import Accuracy, ObserverCheck
+from lsa_onnx.runtime.devices import Device
+from lsa_onnx.runtime.session import Session
+from lsa_onnx.scan.listener import Listener
+from lsa_onnx.scan.subject import Subject
+from lsa_onnx.statistics import wilson_interval
+
+Array = NDArray[Any]
+
+# Outputs kept for the observer check, so that memory does not grow with the number of samples.
+_KEPT_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class CleanRun:
+    """What the untouched model says of the clean samples.
+
+    Attributes:
+        classes: Predicted class of each sample, shape (samples,); ``None`` for a model without.
+        accuracy: On the labels, ``None`` without labels or classes.
+        outputs: Output name → values of the first ``kept`` samples, shape (kept, ...).
+        kept: How many samples those are.
+    """
+
+    classes: NDArray[np.int64] | None
+    accuracy: Accuracy | None
+    outputs: dict[str, Array]
+    kept: int
+
+
+def run_clean(
+    subject: Subject, head: Head | None, device: Device, batch: int, one_by_one: bool, listener: Listener
+) -> CleanRun:
+    """Run the model file itself, as it would be deployed, over all clean samples.
+
+    Args:
+        subject: Model and data.
+        head: How a class is read, ``None`` for models without.
+        device: Where to run.
+        batch: Samples to read at a time, and per run where the model's batch is free.
+        one_by_one: A run's whole output belongs to one sample (native mode).
+        listener: Told of progress.
+
+    Raises:
+        DataError: A label is not one of the model's classes.
+    """
+    session = Session(subject.model.path, device)
+    total = len(subject.dataset)
+    kept = _Kept()
+    classes: list[NDArray[np.int64]] = []
+    listener.begin("clean", total)
+    for start in range(0, total, batch):
+        feeds, labels = subject.feeds(start, min(start + batch, total))
+        outputs = _run(session, subject, feeds, one_by_one)
+        predicted = predicted_classes(head, outputs) if head else None
+        if predicted is not None and head is not None:
+            classes.append(predicted)
+            _check_labels(labels, head, outputs)
+        count = len(feeds[subject.input.name])
+        kept.offer(outputs, count)
+        listener.advance(count)
+    found = np.concatenate(classes) if classes else None
+    accuracy = accuracy_of(found, subject.dataset.labels)
+    return CleanRun(found, accuracy, kept.joined(), kept.samples)
+
+
+class _Kept:
+    """The outputs of the first samples: whole batches, until ``_KEPT_BYTES`` are reached."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self._batches: list[dict[str, Array]] = []
+        self._bytes = 0
+        self._full = False
+
+    def offer(self, outputs: dict[str, Array], samples: int) -> None:
+        """Keep a batch, unless an earlier one was the last to fit."""
+        size = sum(value.nbytes for value in outputs.values())
+        self._full = self._full or bool(self._batches and self._bytes + size > _KEPT_BYTES)
+        if not self._full:
+            self._batches.append(outputs)
+            self._bytes += size
+            self.samples += samples
+
+    def joined(self) -> dict[str, Array]:
+        """All kept outputs, each of shape (samples, ...)."""
+        return {n: np.concatenate([each[n] for each in self._batches]) for n in self._batches[0]}
+
+
+def accuracy_of(classes: Array | None, labels: Array | None) -> Accuracy | None:
+    """Share of ``classes`` that equal ``labels``, both of shape (n,); ``None`` without either."""
+    if classes is None or labels is None:
+        return None
+    right, n = int((classes == labels).sum()), len(labels)
+    return Accuracy(right / n, n, wilson_interval(right, n))
+
+
+def require_accuracy(accuracy: Accuracy | None, expected: float | None) -> None:
+    """The gate of ``--expect-accuracy``.
+
+    Raises:
+        DataError: There is nothing to compare.
+        GateFailed: The accuracy is lower.
+    """
+    if expected is None:
+        return
+    if accuracy is None:
+        raise DataError(
+            "--expect-accuracy needs labels and a model that predicts classes; give --labels, or leave it out"
+        )
+    if accuracy.value < expected:
+        raise GateFailed(
+            f"clean accuracy {accuracy.value:.4f} on {accuracy.n} samples is below the expected {expected:g}; "
+            "check --range, --mean, --std, --layout and the labels"
+        )
+
+
+def observe(clean: CleanRun, instrumented: dict[str, Array], head: Head | None) -> ObserverCheck:
+    """The untouched model against the instrumented one on the samples kept of the clean run.
+
+    Args:
+        clean: The clean run.
+        instrumented: Outputs of the instrumented model for the same samples.
+        head: How a class is read.
+    """
+    absolute = relative = 0.0
+    for name, deployed in clean.outputs.items():
+        if deployed.dtype.kind not in "fiub" or deployed.size == 0:
+            continue
+        first, second = deployed.astype(np.float64), instrumented[name].astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            difference = np.where(first == second, 0.0, np.abs(first - second))
+        largest = float(np.nan_to_num(difference, posinf=0.0).max())
+        scale = float(np.abs(np.where(np.isfinite(first), first, 0.0)).max())
+        absolute = max(absolute, largest)
+        relative = max(relative, largest / scale if scale > 0 else 0.0)
+    flips = None
+    if head is not None and clean.classes is not None:
+        seen = predicted_classes(head, instrumented)
+        flips = None if seen is None else int((seen != clean.classes[: clean.kept]).sum())
+    return ObserverCheck(clean.kept, absolute, relative, flips)
+
+
+def _run(
+    session: Session, subject: Subject, feeds: dict[str, Array], one_by_one: bool
+) -> dict[str, Array]:
+    """Outputs of the untouched model, each of shape (n, ...), at the batch that its file allows."""
+    deployed = subject.as_deployed(feeds)
+    layout, count = subject.layout, len(feeds[subject.input.name])
+    size = count if layout.free and not one_by_one else layout.leading or 1
+    pieces = []
+    for start in range(0, count, size):
+        rows = {name: x[start : start + size] for name, x in deployed.items()}
+        real = len(next(iter(rows.values())))
+        if real < size:
+            rows = {n: np.concatenate([x, np.repeat(x[-1:], size - real, 0)]) for n, x in rows.items()}
+        run = session.run({n: layout.feed(x) for n, x in rows.items()}, list(subject.outputs))
+        pieces.append({n: v[None] if one_by_one else v[:real] for n, v in run.items()})
+    return {name: np.concatenate([piece[name] for piece in pieces]) for name in subject.outputs}
+
+
+def _check_labels(labels: Array | None, head: Head, outputs: dict[str, Array]) -> None:
+    if labels is None or head.kind != "scores":
+        return
+    values = outputs[head.output]
+    count = int(np.prod(values.shape[1:]))
+    if labels.min() < 0 or labels.max() >= count:
+        wrong = int(labels.min() if labels.min() < 0 else labels.max())
+        raise DataError(
+            f"label {wrong} is not one of the model's {count} classes (0..{count - 1}); "
+            "give labels that count from 0, or --labels none"
+        )

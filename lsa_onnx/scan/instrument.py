@@ -1,0 +1,139 @@
+"""From a subject to a verified scoring session: choose layers, decide on batches, build the twin."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from lsa_onnx.errors import DataError
+from lsa_onnx.layers import plan_layers
+from lsa_onnx.report.document import LayerInfo, NotScored
+from lsa_onnx.runtime.batching import BatchPlan, BatchProbe
+from lsa_onnx.runtime.devices import Device
+from lsa_onnx.runtime.inspection import tensor_types
+from lsa_onnx.runtime.memory import (
+    MEBIBYTE,
+    batch_size,
+    bytes_per_sample,
+    estimate_bytes,
+    give_back_memory,
+)
+from lsa_onnx.runtime.scoring import ScoringSession
+from lsa_onnx.scan.options import ScanOptions
+from lsa_onnx.scan.subject import Subject
+
+Array = NDArray[Any]
+
+_ELEMENTS = {
+    "float16": onnx.TensorProto.FLOAT16,
+    "bfloat16": onnx.TensorProto.BFLOAT16,
+    "float32": onnx.TensorProto.FLOAT,
+    "float64": onnx.TensorProto.DOUBLE,
+}
+_PROBE_SAMPLES = 2
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """A scoring session with all that is known about it.
+
+    Attributes:
+        session: Scores batches.
+        plan: How the model is run.
+        layers: The layers it scores, in the session's order.
+        not_scored: All other tensors, with reasons.
+        batch: Samples per run.
+        estimated_bytes: Memory beyond a plain session, estimated.
+    """
+
+    session: ScoringSession
+    plan: BatchPlan
+    layers: list[LayerInfo]
+    not_scored: list[NotScored]
+    batch: int
+    estimated_bytes: int
+
+
+def build_instrument(subject: Subject, options: ScanOptions, device: Device) -> Instrument:
+    """Choose what to score and make it run.
+
+    Raises:
+        DataError: The layer selection matches nothing, or the memory bound is below what one
+            sample needs.
+        ModelError: ONNX Runtime cannot run the model.
+    """
+    types = tensor_types(subject.model.proto, subject.model.folder, device)
+    chosen = plan_layers(subject.model.proto, types, options.layers)
+    elements = {info.tensor: _ELEMENTS[info.dtype] for info in chosen.layers}
+    probe = _probe_feeds(subject)
+    plan = BatchProbe(
+        subject.prepared,
+        subject.model.folder,
+        device,
+        subject.layout,
+        elements,
+        subject.outputs,
+    ).plan(probe)
+    session = ScoringSession(
+        plan,
+        subject.outputs,
+        subject.input.name,
+        subject.model.folder,
+        subject.model.workspace,
+        device,
+    )
+    rejected = {**plan.rejected, **session.verify(probe)}
+    give_back_memory()
+    batch, estimate = _batch(subject, plan, options)
+    layers = [
+        dataclasses.replace(info, numerical_floor=plan.floors[info.tensor])
+        for info in chosen.layers
+        if info.tensor not in rejected
+    ]
+    scored = {info.tensor for info in layers}
+    for index, info in enumerate(layers):
+        layers[index] = dataclasses.replace(info, previous=_kept(info, scored))
+    dropped = [
+        NotScored(info.tensor, info.node, info.op, rejected[info.tensor])
+        for info in chosen.layers
+        if info.tensor in rejected
+    ]
+    return Instrument(session, plan, layers, [*dropped, *chosen.not_scored], batch, estimate)
+
+
+def _probe_feeds(subject: Subject) -> dict[str, Array]:
+    """A few samples; inputs that are held take the first sample's value in all of them."""
+    fixed = subject.layout.leading if subject.layout.leading not in (None, 1) else None
+    count = min(fixed or _PROBE_SAMPLES, len(subject.dataset))
+    feeds, _ = subject.feeds(0, count)
+    for value in subject.held:
+        feeds[value.name] = np.repeat(feeds[value.name][:1], count, axis=0)
+    if fixed and count < fixed:
+        return {n: np.concatenate([x, np.repeat(x[-1:], fixed - count, 0)]) for n, x in feeds.items()}
+    return feeds
+
+
+def _kept(info: LayerInfo, scored: set[str]) -> list[str]:
+    return [name for name in info.previous if name in scored]
+
+
+def _batch(subject: Subject, plan: BatchPlan, options: ScanOptions) -> tuple[int, int]:
+    shapes = {subject.input.name: subject.dataset.sample_shape}
+    per_sample = bytes_per_sample(plan.model, shapes, plan.sizes)
+    bound = options.max_memory_bytes
+    smallest = estimate_bytes(per_sample, plan.fixed_batch or 1)
+    if bound is not None and smallest > bound:
+        raise DataError(
+            f"--max-memory {bound / MEBIBYTE:.0f} MiB is too little: scoring one sample needs about "
+            f"{smallest / MEBIBYTE:.0f} MiB; allow more, or score fewer tensors with --layers"
+        )
+    size = options.batch or batch_size(per_sample, bound)
+    fixed = plan.fixed_batch or 1
+    size = max(fixed, size - size % fixed)
+    at_once = plan.fixed_batch or size
+    return size, estimate_bytes(per_sample, at_once)

@@ -1,0 +1,24 @@
+"""What a long run tells whoever watches it."""
+
+from __future__ import annotations
+
+from lsa_onnx.report.document import Accuracy
+
+
+class Listener:
+    """Receives progress and early results. This one ignores them; the command line shows them."""
+
+    def message(self, text: str) -> None:
+        """Something the user should know now, in one line."""
+
+    def clean_accuracy(self, accuracy: Accuracy) -> None:
+        """The accuracy on clean inputs: known before any score is."""
+
+    def begin(self, stage: str, total: int) -> None:
+        """A stage of ``total`` samples starts; the one before it is over."""
+
+    def advance(self, samples: int) -> None:
+        """So many more samples of the stage are done."""
+
+    def end(self) -> None:
+        """The last stage is over."""

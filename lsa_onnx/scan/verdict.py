@@ -1,0 +1,67 @@
+"""The result in plain words, and which perturbation's list is the headline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lsa_onnx.report.document import Accuracy, LayerInfo, MvlList, PerturbationResult, Verdict
+
+_WEIGHT = {"attack": 2, "pairs": 1, "noise": 0}
+
+
+def headline(results: Sequence[PerturbationResult]) -> PerturbationResult:
+    """The result whose MVL list stands for the scan.
+
+    Attacks count before pairs made elsewhere, and those before noise; among equals, the
+    perturbation that moved the network most (largest μ).
+    """
+    return max(results, key=lambda r: (_WEIGHT[r.kind], r.mvl.mu if r.mvl.mu is not None else -1.0))
+
+
+def no_list(eta: float, top_k: int | None) -> MvlList:
+    """The list of a scan that scored nothing."""
+    rule = "eta" if top_k is None else "top-k"
+    return MvlList("", "eta" if rule == "eta" else "top-k", eta, top_k, None, None, None, [])
+
+
+def verdict(
+    layers: Sequence[LayerInfo],
+    results: Sequence[PerturbationResult],
+    mvl: MvlList,
+    accuracy: Accuracy | None,
+) -> Verdict:
+    """What a person should take away."""
+    if not layers or not results:
+        return Verdict(
+            "nothing scored",
+            "Nothing was scored: the model has no tensor to score under this choice of layers.",
+            ["`lsa-onnx layers MODEL` lists every tensor with the reason; try --layers all."],
+        )
+    details = [_effect(result, accuracy) for result in results]
+    if not mvl.layers:
+        text = (
+            f"No layer stands out among {len(layers)} under {mvl.perturbation} at η = {mvl.eta:g}."
+        )
+        return Verdict("no layer stands out", text, details)
+    scores = {s.tensor: s for r in results if r.name == mvl.perturbation for s in r.layers}
+    worst = mvl.layers[0]
+    mean = scores[worst].relative_error.mean or 0.0
+    named = ", ".join(mvl.layers[:3]) + (", …" if len(mvl.layers) > 3 else "")
+    text = (
+        f"{len(mvl.layers)} of {len(layers)} layers are most vulnerable under "
+        f"{mvl.perturbation}: {named}. "
+        f"{worst} moves most, by {mean:.1%} of its norm."
+    )
+    return Verdict("layers found", text, details)
+
+
+def _effect(result: PerturbationResult, clean: Accuracy | None) -> str:
+    moved = result.input_relative.mean
+    size = f" (Δx is {moved:.1%} of x)" if moved is not None else ""
+    mean = "undefined" if result.mvl.mu is None else f"{result.mvl.mu:.1%}"
+    parts = [f"{result.name}{size}: layers move by {mean} of their norm on average"]
+    if result.accuracy is not None and clean is not None:
+        parts.append(f"accuracy {clean.value:.1%} → {result.accuracy.value:.1%}")
+    elif result.flips is not None:
+        parts.append(f"{result.flips:.1%} of predictions change")
+    return ", ".join(parts) + "."
