@@ -57,10 +57,12 @@ def write_exposed(
 
 def _serialised(model: Model, exposed: onnx.ModelProto, target: Path) -> bytes:
     shares_data = bool(model.sidecars) and target.parent.resolve() == model.folder
+    complete = exposed if shares_data else with_weights(model, exposed)
     try:
-        return (exposed if shares_data else with_weights(model, exposed)).SerializeToString()
+        content: bytes = complete.SerializeToString()
     except (EncodeError, ValueError):
         raise ModelError(
             f"{str(model.path)!r} is too large for a single file (the limit is 2 GiB); "
             f"write the copy beside it, in {str(model.folder)!r}, where it can share the weights"
         ) from None
+    return content

@@ -2,28 +2,36 @@
 
 With a = φ(x) and b = φ(x̂) of one sample and layer, flattened:
 
-* relative error ‖a − b‖ / ‖a‖: the comparison measure CM of Khalooei et al. 2023, with the Frobenius norm;
+* relative error ‖a − b‖ / ‖a‖: the comparison measure CM of Khalooei et al. 2023, with the
+  Frobenius norm;
 * absolute error ‖a − b‖;
-* cosine ⟨a, b⟩ / (‖a‖ ‖b‖), where ⟨a, b⟩ = (‖a‖² + ‖b‖² − ‖a − b‖²) / 2;
+* cosine ⟨a, b⟩ / (‖a‖ ‖b‖), as 1 − (‖a − b‖² − (‖a‖ − ‖b‖)²) / (2 ‖a‖ ‖b‖);
 * amplification ‖a − b‖ / ‖x − x̂‖, the empirical Lipschitz ratio ψ of the layers up to this one.
+
+The textbook ⟨a, b⟩ = (‖a‖² + ‖b‖² − ‖a − b‖²) / 2 leaves an error of 1e-7 in the cosine when the
+sums are single precision, as much as the whole distance 1 − cosine of two vectors that differ by
+0.05 %. The form above subtracts small numbers only: its error is about 1e-7 CM (1 + CM), which
+``tests/test_measures.py`` holds it to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lsa_onnx.mvl import Selection, select, top_layers
+from lsa_onnx.mvl import Selection, Sums, listed_shares, select, top_layers
 from lsa_onnx.report.document import Distribution, LayerInfo, LayerScore, MvlList, Status
-from lsa_onnx.statistics import RESAMPLES, Summary
+from lsa_onnx.statistics import RESAMPLES, Summaries, row_slices
 
 Array = NDArray[np.float64]
 
 # A clean representation whose root mean square is below this has no direction worth a ratio.
 NEAR_ZERO_RMS = 1e-8
+_MEASURES = 4
 
 
 @dataclass(frozen=True)
@@ -35,18 +43,6 @@ class SumsOfSquares:
     perturbed: Array
 
 
-class _LayerSummary:
-    """The four measures of one layer, and the samples that had to be left out."""
-
-    def __init__(self) -> None:
-        self.relative = Summary()
-        self.absolute = Summary()
-        self.cosine = Summary(ceiling=1.0)
-        self.amplification = Summary()
-        self.undefined = 0
-        self.nonfinite = 0
-
-
 class Scores:
     """All layers under one perturbation, accumulated batch by batch."""
 
@@ -56,14 +52,18 @@ class Scores:
         Args:
             sizes: Elements per sample of each layer; they set what counts as a near-zero norm.
         """
+        count = len(sizes)
         self._floors = np.asarray(sizes, np.float64) * NEAR_ZERO_RMS**2
-        self._layers = [_LayerSummary() for _ in sizes]
-        self._input = {"l2": Summary(), "linf": Summary(), "relative": Summary()}
-        shape = (RESAMPLES, len(sizes))
-        self._counts, self._sums, self._squares = (np.zeros(len(sizes)) for _ in range(3))
-        self._drawn, self._drawn_sums, self._drawn_squares = (np.zeros(shape) for _ in range(3))
+        # Columns: the relative errors of all layers, then absolute errors, cosines, amplifications.
+        ceilings = np.repeat([np.nan, np.nan, 1.0, np.nan], count)
+        self._measures = Summaries(_MEASURES * count, ceilings)
+        self._input = Summaries(3)
+        self._nonfinite, self._undefined = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        self._squares, self._drawn_squares = np.zeros(count), np.zeros((RESAMPLES, count))
 
-    def add(self, sums: SumsOfSquares, x: Array, x_adv: Array, weights: Array) -> None:
+    def add(
+        self, sums: SumsOfSquares, x: NDArray[Any], x_adv: NDArray[Any], weights: Array
+    ) -> None:
         """Take in a batch.
 
         Args:
@@ -72,36 +72,32 @@ class Scores:
             x_adv: Perturbed inputs, likewise.
             weights: Bootstrap weights, shape (n, RESAMPLES).
         """
-        moved = self._add_input(x, x_adv, weights)
-        finite = np.isfinite(sums.difference) & np.isfinite(sums.clean) & np.isfinite(sums.perturbed)
+        change = input_change(x, x_adv)
+        self._input.add(change, weights)
+        finite = np.isfinite(sums.difference + sums.clean + sums.perturbed)
         defined = finite & (sums.clean > self._floors)
+        self._nonfinite += (~finite).sum(axis=0)
+        self._undefined += (finite & ~defined).sum(axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
             absolute = np.where(finite, np.sqrt(sums.difference), np.nan)
             relative = np.where(defined, absolute / np.sqrt(sums.clean), np.nan)
-            dot = (sums.clean + sums.perturbed - sums.difference) / 2
-            cosine = np.clip(dot / np.sqrt(sums.clean * sums.perturbed), -1.0, 1.0)
-            cosine = np.where(defined, cosine, np.nan)
-            amplification = absolute / moved[:, None]
-        for index, layer in enumerate(self._layers):
-            layer.relative.add(relative[:, index], weights)
-            layer.absolute.add(absolute[:, index], weights)
-            layer.cosine.add(cosine[:, index], weights)
-            layer.amplification.add(amplification[:, index], weights)
-            layer.nonfinite += int((~finite[:, index]).sum())
-            layer.undefined += int((finite & ~defined)[:, index].sum())
-        self._add_moments(relative, weights)
+            cosine = np.where(defined, _cosine(sums), np.nan)
+            amplification = absolute / change[:, :1]
+        self._measures.add(np.hstack([relative, absolute, cosine, amplification]), weights)
+        squares = np.where(defined, relative, 0.0) ** 2
+        self._squares += squares.sum(axis=0)
+        self._drawn_squares += weights.T @ squares
 
     def input_distributions(self) -> tuple[Distribution, Distribution, Distribution]:
         """‖Δx‖₂, ‖Δx‖∞ and ‖Δx‖₂ / ‖x‖₂ over samples, in units of the declared range."""
-        return tuple(self._input[key].distribution() for key in ("l2", "linf", "relative"))  # type: ignore[return-value]
-
-    def means(self) -> Array:
-        """CM_l per layer, shape (layers,)."""
-        return self.selection(0.0).means
+        l2, linf, relative = self._input.distributions()
+        return l2, linf, relative
 
     def selection(self, eta: float) -> Selection:
         """Algorithm 1 over all samples so far."""
-        return select(self._counts, self._sums, self._squares, eta)
+        moments, count = self._measures.moments, len(self._floors)
+        counts = moments.n[:count].astype(np.float64)
+        return select(Sums(counts, counts * moments.mean[:count], self._squares), eta)
 
     def mvl(
         self, perturbation: str, layers: Sequence[LayerInfo], eta: float, top_k: int | None
@@ -123,91 +119,104 @@ class Scores:
 
     def stability(self, eta: float, top_k: int | None) -> Array:
         """Share of bootstrap resamples in which each layer is in the list, shape (layers,)."""
-        hits = np.zeros(len(self._layers))
-        for counts, sums, squares in zip(
-            self._drawn, self._drawn_sums, self._drawn_squares, strict=True
-        ):
-            chosen = select(counts, sums, squares, eta)
-            picked = chosen.layers if top_k is None else top_layers(chosen.means, top_k)
-            hits[picked] += 1
-        return hits / RESAMPLES
+        count = len(self._floors)
+        weight, total = self._measures.drawn_weight, self._measures.drawn_sum
+        return listed_shares(
+            Sums(weight[:, :count], total[:, :count], self._drawn_squares), eta, top_k
+        )
 
     def layer_scores(
         self, layers: Sequence[LayerInfo], eta: float, top_k: int | None
     ) -> list[LayerScore]:
         """The records of all layers, in their order."""
-        stability = self.stability(eta, top_k)
-        growth = self._growth(layers)
+        stability, growth = self.stability(eta, top_k), self._growth(layers)
+        distributions, count = self._measures.distributions(), len(self._floors)
         return [
-            self._score(index, info, growth[index], float(stability[index]))
+            self._score(index, info, distributions[index::count], growth[index], stability[index])
             for index, info in enumerate(layers)
         ]
 
     def _score(
-        self, index: int, info: LayerInfo, growth: float | None, stability: float
+        self,
+        index: int,
+        info: LayerInfo,
+        measures: Sequence[Distribution],
+        growth: float | None,
+        stability: float,
     ) -> LayerScore:
-        layer = self._layers[index]
-        status, reason = _status(layer)
+        relative, absolute, cosine, amplification = measures
+        nonfinite, undefined = int(self._nonfinite[index]), int(self._undefined[index])
+        status, reason = _status(relative, absolute, nonfinite, undefined)
         return LayerScore(
             tensor=info.tensor,
             status=status,
             reason=reason,
-            relative_error=layer.relative.distribution(),
-            absolute_error=layer.absolute.distribution(),
-            cosine=layer.cosine.distribution(),
-            amplification=layer.amplification.distribution(),
+            relative_error=relative,
+            absolute_error=absolute,
+            cosine=cosine,
+            amplification=amplification,
             growth=growth,
-            undefined_samples=layer.undefined,
-            nonfinite_samples=layer.nonfinite,
-            stability=stability,
+            undefined_samples=undefined,
+            nonfinite_samples=nonfinite,
+            stability=float(stability),
         )
 
     def _growth(self, layers: Sequence[LayerInfo]) -> list[float | None]:
-        """CM_l over the largest CM among the layers that feed l, or over the relative change of the input."""
-        means = dict(zip((info.tensor for info in layers), self.means(), strict=True))
+        """CM_l over the largest CM of the layers that feed l, or over the input's relative change.
+
+        ``None`` where either of the two is undefined or the lower one 0.
+        """
+        means = dict(zip((info.tensor for info in layers), self.selection(0.0).means, strict=True))
+        moments = self._input.moments
+        first = float(moments.mean[2]) if moments.n[2] else np.nan
         found: list[float | None] = []
         for info in layers:
             before = [means[name] for name in info.previous if np.isfinite(means[name])]
-            base = max(before) if before else self._input["relative"].mean
+            base = first if not info.previous else max(before, default=np.nan)
             ratio = means[info.tensor] / base if base > 0 else np.nan
             found.append(float(ratio) if np.isfinite(ratio) else None)
         return found
 
-    def _add_input(self, x: Array, x_adv: Array, weights: Array) -> Array:
-        """Summarise Δx; returns ‖Δx‖₂ per sample."""
-        delta = (x_adv.astype(np.float64) - x).reshape(len(x), -1)
-        moved = np.linalg.norm(delta, axis=1)
-        norms = np.linalg.norm(x.reshape(len(x), -1).astype(np.float64), axis=1)
+
+def input_change(x: NDArray[Any], x_adv: NDArray[Any]) -> Array:
+    """‖Δx‖₂, ‖Δx‖∞ and ‖Δx‖₂ / ‖x‖₂ per sample, shape (n, 3); the last NaN or ∞ where x is 0.
+
+    Args:
+        x: Clean inputs, shape (n, ...).
+        x_adv: Perturbed inputs, likewise.
+    """
+    rows, perturbed = x.reshape(len(x), -1), x_adv.reshape(len(x), -1)
+    found = np.empty((len(x), 3))
+    for part in row_slices(len(x), rows.shape[1]):
+        clean = rows[part].astype(np.float64)
+        delta = perturbed[part] - clean
+        found[part, 0] = np.sqrt(np.einsum("ij,ij->i", delta, delta))
+        found[part, 1] = np.abs(delta).max(axis=1, initial=0.0)
         with np.errstate(divide="ignore", invalid="ignore"):
-            relative = moved / norms
-        self._input["l2"].add(moved, weights)
-        self._input["linf"].add(np.abs(delta).max(axis=1, initial=0.0), weights)
-        self._input["relative"].add(relative, weights)
-        return moved
-
-    def _add_moments(self, relative: Array, weights: Array) -> None:
-        valid = np.isfinite(relative)
-        values = np.where(valid, relative, 0.0)
-        for one, drawn, term in (
-            (self._counts, self._drawn, valid.astype(np.float64)),
-            (self._sums, self._drawn_sums, values),
-            (self._squares, self._drawn_squares, values**2),
-        ):
-            one += term.sum(axis=0)
-            drawn += weights.T @ term
+            found[part, 2] = found[part, 0] / np.sqrt(np.einsum("ij,ij->i", clean, clean))
+    return found
 
 
-def _status(layer: _LayerSummary) -> tuple[Status, str | None]:
-    absolute = layer.absolute.distribution()
-    excluded = [
-        (layer.nonfinite, "gave NaN or infinity"),
-        (layer.undefined, "had a clean norm near zero"),
+def _cosine(sums: SumsOfSquares) -> Array:
+    """Shape (n, layers); NaN where a norm is 0."""
+    clean, perturbed = np.sqrt(sums.clean), np.sqrt(sums.perturbed)
+    distance = (sums.difference - (clean - perturbed) ** 2) / (2 * clean * perturbed)
+    return np.asarray(1.0 - np.clip(distance, 0.0, 2.0))
+
+
+def _status(
+    relative: Distribution, absolute: Distribution, nonfinite: int, undefined: int
+) -> tuple[Status, str | None]:
+    left_out = [
+        (nonfinite, "gave NaN or infinity"),
+        (undefined, "had a clean norm near zero"),
     ]
-    said = "; ".join(f"{count} samples {what}" for count, what in excluded if count)
+    said = "; ".join(f"{n} sample{'s' * (n != 1)} {what}" for n, what in left_out if n)
     if absolute.n == 0:
         return "not finite", said or "no sample was scored"
-    if layer.relative.distribution().n == 0:
+    if relative.n == 0:
         return "undefined", f"{said}: only the absolute error is defined"
     if absolute.maximum == 0:
-        return "constant", "it does not move under this perturbation"
+        still = "it does not move under this perturbation"
+        return "constant", f"{still}; {said}" if said else still
     return "ok", said or None

@@ -1,8 +1,8 @@
 """Load a model without carrying its weights around, and say what it takes and returns.
 
-A loaded model is light: tensors above ``INLINE_LIMIT_BYTES`` are moved to a file in a private folder (or stay in the
-model's own external data), and the proto only refers to them. Every rewrite is then a copy of structure alone, and
-ONNX Runtime maps the one weights file into each session.
+A loaded model is light: tensors above ``INLINE_LIMIT_BYTES`` are moved to a file in a private folder
+(or stay in the model's own external data), and the proto only refers to them. Every rewrite is then
+a copy of structure alone, and ONNX Runtime maps the one weights file into each session.
 """
 
 from __future__ import annotations
@@ -13,21 +13,25 @@ import tempfile
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
-import google.protobuf.message
 import onnx
-from onnx import numpy_helper
+import onnx.inliner
+from google.protobuf.message import DecodeError
 
-from lsa_onnx.errors import DataError, ModelError, UnsafeModelError
+from lsa_onnx.errors import DataError, ModelError
 from lsa_onnx.report.document import FileDigest, ValueDescription
 from lsa_onnx.rewrite.graph import dimensions, opset, true_inputs
+from lsa_onnx.weights import (
+    all_tensors,
+    carry_weights,
+    element_count,
+    find_external_files,
+    is_external,
+    move_weights_out,
+)
 
-INLINE_LIMIT_BYTES = 1024
 MIN_IR_VERSION = 3
 MIN_OPSET = 7
-# ONNX Runtime maps external tensors; page-aligned ones need no copy.
-_ALIGNMENT = 4096
 
 
 @dataclass(frozen=True)
@@ -69,45 +73,79 @@ class Model:
 def load_model(path: str | Path) -> Model:
     """Read an ONNX file.
 
+    Local functions are inlined, so that the layers inside them can be seen.
+
     Args:
-        path: The model: IR version 3 or newer, opset 7 or newer, weights inside the file or in files beside it.
+        path: The model: IR version 3 or newer, opset 7 or newer, weights inside the file or in
+            files beside it.
 
     Raises:
-        DataError: There is no such file, or it cannot be read.
+        DataError: There is no such file, it cannot be read, or there is no room for its weights.
         ModelError: It is not an ONNX model, or of a version that is not supported.
         UnsafeModelError: It refers to weights outside its own folder.
     """
     source = Path(path)
     proto = _parse(source)
     _check_versions(source, proto)
-    external = _external_files(source, proto)
+    folder, files = find_external_files(source, proto)
+    identity, sidecars = digest(source), tuple(digest(file) for file in files)
     workspace = Path(tempfile.mkdtemp(prefix="lsa-onnx-"))
+    try:
+        _lighten(proto, workspace)
+        proto = _inlined(proto)
+    except OSError as error:
+        shutil.rmtree(workspace, ignore_errors=True)
+        raise DataError(
+            f"cannot keep the weights of {str(source)!r} in {str(workspace)!r}: {error.strerror}; "
+            "set TMPDIR to a folder with room for them"
+        ) from None
     model = Model(
         path=source,
         proto=proto,
-        folder=source.parent.resolve() if external else workspace,
+        folder=folder or workspace,
         workspace=workspace,
-        file=digest(source),
-        sidecars=tuple(digest(file) for file in external),
+        file=identity,
+        sidecars=sidecars,
     )
     weakref.finalize(model, shutil.rmtree, workspace, ignore_errors=True)
-    if not external:
-        with (workspace / "weights.bin").open("wb") as file:
-            move_weights_out(proto, file)
     return model
 
 
+def _lighten(proto: onnx.ModelProto, workspace: Path) -> None:
+    """Move the weights out, unless some lie outside already: a session knows one such folder."""
+    if any(is_external(tensor) for tensor in all_tensors(proto)):
+        return
+    with (workspace / "weights.bin").open("wb") as file:
+        move_weights_out(proto, file)
+
+
+def _inlined(proto: onnx.ModelProto) -> onnx.ModelProto:
+    return onnx.inliner.inline_local_functions(proto) if proto.functions else proto
+
+
 def digest(path: Path) -> FileDigest:
-    """SHA-256 and size of a file, read in pieces."""
+    """SHA-256 and size of a file, read in pieces.
+
+    Raises:
+        DataError: It cannot be read.
+    """
     hasher = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            hasher.update(piece)
-    return FileDigest(str(path), hasher.hexdigest(), path.stat().st_size)
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(1 << 20):
+                hasher.update(piece)
+            size = file.tell()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    return FileDigest(str(path), hasher.hexdigest(), size)
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    return DataError(f"cannot read {str(path)!r}: {error.strerror}; check its permissions")
 
 
 def describe(value: onnx.ValueInfoProto) -> ValueDescription:
-    """Name, shape, element type and kind of leading dimension of a graph input or output."""
+    """Name, shape, element type and kind of leading dimension of an input or output."""
     shape = dimensions(value)
     kind = value.type.WhichOneof("value") or "undeclared"
     dtype = kind.removesuffix("_type")
@@ -121,16 +159,8 @@ def describe(value: onnx.ValueInfoProto) -> ValueDescription:
 
 def element_name(element: int) -> str:
     """The numpy-like name of an ONNX element type: ``float32``, ``bfloat16``, ``string``."""
-    name = onnx.TensorProto.DataType.Name(element).lower()
+    name: str = onnx.TensorProto.DataType.Name(element).lower()
     return {"float": "float32", "double": "float64"}.get(name, name)
-
-
-def element_count(tensor: onnx.TensorProto) -> int:
-    """Number of elements of a tensor, by its dimensions."""
-    count = 1
-    for dim in tensor.dims:
-        count *= dim
-    return count
 
 
 def _parse(source: Path) -> onnx.ModelProto:
@@ -139,17 +169,19 @@ def _parse(source: Path) -> onnx.ModelProto:
     if source.is_dir():
         raise DataError(f"{str(source)!r} is a folder; give the path of an .onnx file")
     try:
-        proto = onnx.load(source, load_external_data=False)
-    except google.protobuf.message.DecodeError:
+        # By content: onnx.load goes by the file's suffix and would parse text formats too.
+        proto = onnx.load_model_from_string(source.read_bytes())
+    except DecodeError:
         raise ModelError(
-            f"{str(source)!r} is not an ONNX model, or is cut short ({source.stat().st_size} bytes); "
-            "check the download, or export the model again"
+            f"{str(source)!r} is not an ONNX model, or is cut short "
+            f"({source.stat().st_size} bytes); check the download, or export the model again"
         ) from None
     except OSError as error:
-        raise DataError(f"cannot read {str(source)!r}: {error.strerror}; check its permissions") from None
+        raise _unreadable(source, error) from None
     if not proto.graph.node:
         raise ModelError(
-            f"{str(source)!r} holds no graph ({source.stat().st_size} bytes); give a complete .onnx file"
+            f"{str(source)!r} holds no graph ({source.stat().st_size} bytes); "
+            "give a complete .onnx file"
         )
     return proto
 
@@ -157,8 +189,8 @@ def _parse(source: Path) -> onnx.ModelProto:
 def _check_versions(source: Path, proto: onnx.ModelProto) -> None:
     if proto.ir_version < MIN_IR_VERSION:
         raise ModelError(
-            f"{str(source)!r} has IR version {proto.ir_version}; version {MIN_IR_VERSION} or newer is supported: "
-            "export the model again with a newer exporter"
+            f"{str(source)!r} has IR version {proto.ir_version}; version {MIN_IR_VERSION} or newer "
+            "is supported: export the model again with a newer exporter"
         )
     version = opset(proto)
     if 0 < version < MIN_OPSET:
@@ -168,70 +200,9 @@ def _check_versions(source: Path, proto: onnx.ModelProto) -> None:
         )
 
 
-def _external_files(source: Path, proto: onnx.ModelProto) -> list[Path]:
-    """The files that hold external tensors, each checked to lie beside the model."""
-    folder = source.parent.resolve()
-    found: dict[Path, None] = {}
-    for tensor in proto.graph.initializer:
-        if tensor.data_location != onnx.TensorProto.EXTERNAL:
-            continue
-        entries = {entry.key: entry.value for entry in tensor.external_data}
-        location = entries.get("location", "")
-        file = (folder / location).resolve()
-        if not location or Path(location).is_absolute() or folder not in file.parents:
-            raise UnsafeModelError(
-                f"tensor {tensor.name!r} refers to data at {location!r}, outside the folder of the model; "
-                "only files in the model's own folder are read"
-            )
-        if not file.is_file():
-            raise ModelError(
-                f"tensor {tensor.name!r} needs the file {location!r}, which is not beside the model; copy it there"
-            )
-        end = int(entries.get("offset", 0)) + int(entries.get("length", 0))
-        if end > file.stat().st_size:
-            raise ModelError(
-                f"tensor {tensor.name!r} ends at byte {end} of {location!r}, which has "
-                f"{file.stat().st_size} bytes; the file is cut short"
-            )
-        found[file] = None
-    return list(found)
-
-
-def move_weights_out(proto: onnx.ModelProto, file: BinaryIO) -> None:
-    """Move every initializer above ``INLINE_LIMIT_BYTES`` from ``proto`` to ``file`` (changes ``proto``)."""
-    for tensor in proto.graph.initializer:
-        if tensor.data_type == onnx.TensorProto.STRING:
-            continue
-        data = tensor.raw_data
-        if not data:
-            if element_count(tensor) * 4 <= INLINE_LIMIT_BYTES:
-                continue
-            data = numpy_helper.to_array(tensor).tobytes()
-        if len(data) <= INLINE_LIMIT_BYTES:
-            continue
-        file.write(b"\0" * (-file.tell() % _ALIGNMENT))
-        offset = file.tell()
-        file.write(data)
-        _refer(tensor, Path(file.name).name, offset, len(data))
-
-
-def _refer(tensor: onnx.TensorProto, location: str, offset: int, length: int) -> None:
-    for field in ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data"):
-        tensor.ClearField(field)
-    tensor.data_location = onnx.TensorProto.EXTERNAL
-    del tensor.external_data[:]
-    entries = {"location": location, "offset": str(offset), "length": str(length)}
-    for key, value in entries.items():
-        tensor.external_data.add(key=key, value=value)
-
-
 def with_weights(model: Model, proto: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of ``proto`` (rewritten from ``model.proto``) that carries all its weights again, ready to be saved."""
+    """A copy of ``proto`` (rewritten from ``model.proto``) that carries all its weights again."""
     complete = onnx.ModelProto()
     complete.CopyFrom(proto)
-    for tensor in complete.graph.initializer:
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            onnx.external_data_helper.load_external_data_for_tensor(tensor, str(model.folder))
-            tensor.data_location = onnx.TensorProto.DEFAULT
-            del tensor.external_data[:]
+    carry_weights(complete, model.folder)
     return complete

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
-from lsa_onnx.rewrite.graph import dimensions, producers
+from lsa_onnx.rewrite.graph import attribute, dimensions, producers
+
+if TYPE_CHECKING:
+    import onnx
 
 Array = NDArray[Any]
 
 _NORMALISERS = frozenset({"Softmax", "LogSoftmax", "Hardmax"})
 _SAME_ORDER = frozenset({"Identity", "Cast", "Dropout", "Flatten", "Reshape", "Squeeze"})
-_CHOOSERS = frozenset({"ArgMax", "TopK"})
+# Of the ai.onnx.ml domain; their first output is the class, the second the scores.
+_CLASSIFIERS = frozenset({"LinearClassifier", "SVMClassifier", "TreeEnsembleClassifier"})
 
 
 @dataclass(frozen=True)
@@ -25,41 +28,51 @@ class Head:
 
     Attributes:
         output: The output that is read.
-        kind: "scores" where it holds one score per class, "class" where it holds the class itself.
-        logits: The tensor of logits, found by walking back through Softmax and the like; ``None`` if not found.
+        kind: "scores" where it holds one score per class, "class" where it holds the class itself,
+            "ranking" where it holds classes, the best first.
+        logits: The tensor of logits, found by walking back through Softmax and the like; ``None``
+            if not found.
         found: How, in words.
     """
 
     output: str
-    kind: Literal["scores", "class"]
+    kind: Literal["scores", "class", "ranking"]
     logits: str | None
     found: str
 
 
 def find_head(model: onnx.ModelProto) -> Head | None:
-    """The first output that tells a class: one behind a Softmax or ArgMax, else a matrix of two or more scores.
+    """The first output that tells a class, if any does.
 
-    ``None`` for models without classes (a regressor, a detector, a generator).
+    That is one behind a Softmax, ArgMax or TopK, else a matrix of two or more scores. ``None`` for
+    models without classes (a regressor, a detector, a generator).
     """
     made = producers(model.graph)
-    heads = [_head_of(value.name, made) for value in model.graph.output]
-    for head, value in zip(heads, model.graph.output, strict=True):
-        if head.logits != value.name and _is_per_sample(value):
+    values = {value.name: value for value in model.graph.output}
+    heads = [head for name in values if (head := _head_of(name, made)) is not None]
+    for head in heads:
+        if head.logits != head.output and _is_per_sample(values[head.output]):
             return head
-    for head, value in zip(heads, model.graph.output, strict=True):
-        shape = dimensions(value)
+    for head in heads:
+        shape = dimensions(values[head.output])
         if shape is not None and len(shape) == 2 and shape[1] != 1:
             return head
     return None
 
 
-def _head_of(output: str, made: Mapping[str, onnx.NodeProto]) -> Head:
-    kind: Literal["scores", "class"] = "scores"
+def _head_of(output: str, made: Mapping[str, onnx.NodeProto]) -> Head | None:
+    """The head that reads ``output``; ``None`` where its values say nothing about classes."""
+    kind: Literal["scores", "class", "ranking"] = "scores"
     passed: list[str] = []
     name = output
     while (node := made.get(name)) is not None:
-        if node.op_type in _CHOOSERS:
-            kind = "class" if node.op_type == "ArgMax" or name == node.output[-1] else kind
+        if node.op_type in _CLASSIFIERS and name == node.output[0]:
+            return Head(output, "class", None, f"output {output!r} of {node.op_type}")
+        if node.op_type in ("ArgMax", "TopK"):
+            chosen = _chosen(node, name)
+            if chosen is None:
+                return None
+            kind = chosen
         elif node.op_type not in _NORMALISERS | _SAME_ORDER:
             break
         if node.op_type not in _SAME_ORDER:
@@ -70,8 +83,20 @@ def _head_of(output: str, made: Mapping[str, onnx.NodeProto]) -> Head:
     return Head(output, kind, name, f"behind {', '.join(passed)} of output {output!r}")
 
 
+def _chosen(node: onnx.NodeProto, output: str) -> Literal["class", "ranking"] | None:
+    """What ``output`` of an ArgMax or TopK holds: classes, or something that names none."""
+    if node.op_type == "ArgMax":
+        return None if attribute(node, "axis", 0) == 0 else "class"
+    indices = len(node.output) > 1 and output == node.output[1]
+    best_first = attribute(node, "largest", 1) == 1 and attribute(node, "sorted", 1) == 1
+    return "ranking" if indices and best_first and attribute(node, "axis", -1) != 0 else None
+
+
 def _is_per_sample(value: onnx.ValueInfoProto) -> bool:
-    """Whether the output can be one answer per sample: at most one axis, of length other than 1, beside the batch."""
+    """Whether the output can be one answer per sample.
+
+    It is if at most one axis beside the batch is of a length other than 1.
+    """
     shape = dimensions(value)
     if shape is None:
         return True
@@ -79,16 +104,21 @@ def _is_per_sample(value: onnx.ValueInfoProto) -> bool:
 
 
 def predicted_classes(head: Head, outputs: Mapping[str, Array]) -> NDArray[np.int64] | None:
-    """The class of each sample, shape (n,); ``None`` where the output is not one answer per sample after all.
+    """The class of each sample, shape (n,); ``None`` where there is not one answer per sample.
 
     Args:
         head: From ``find_head``.
         outputs: A run's outputs, the named one of shape (n, ...).
     """
     values = outputs[head.output]
-    rows = values.reshape(len(values), -1)
-    if head.kind == "class":
-        return rows[:, 0].astype(np.int64) if rows.shape[1] == 1 else None
-    if rows.shape[1] < 2 or max(values.shape[1:], default=0) != rows.shape[1]:
+    if values.ndim == 0 or values.size == 0 or values.dtype.kind not in "fiub":
         return None
-    return rows.argmax(axis=1).astype(np.int64)
+    rows = values.reshape(len(values), -1)
+    if max(values.shape[1:], default=1) != rows.shape[1]:
+        return None
+    if head.kind == "scores":
+        best: NDArray[np.int64] = rows.argmax(axis=1)
+        return best.astype(np.int64) if rows.shape[1] > 1 else None
+    if head.kind == "class" and rows.shape[1] != 1:
+        return None
+    return rows[:, 0].astype(np.int64)

@@ -1,18 +1,21 @@
-"""The entry point: finds commands without importing them, and turns errors into one line and an exit code."""
+"""The entry point: finds commands without importing them, turns errors into a line and a code."""
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 from importlib import import_module
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
 import click
 
 from lsa_onnx._version import __version__
 from lsa_onnx.errors import LsaError
 
-# Name → module and one-line help, so that --help imports no command (and with it no numpy, onnx or onnxruntime).
+# Name → module and one-line help, so that --help imports no command (and with it no numpy, onnx or
+# onnxruntime).
 COMMANDS = {
     "scan": ("lsa_cli.commands.scan", "Score every layer and name the most vulnerable ones."),
     "layers": ("lsa_cli.commands.layers", "List what would be scored, and why the rest is not."),
@@ -28,21 +31,53 @@ Exit codes: 0 done; 1 a gate failed; 2 usage or bad data; 3 model invalid or
 unsupported; 4 device not available; 5 unsafe model file; 130 interrupted."""
 
 
+class ReaderGone(Exception):
+    """Whoever reads the results has gone (head, a pager).
+
+    click would turn the broken pipe itself into exit code 1, which means a failed gate here.
+    """
+
+
 class LazyGroup(click.Group):
     """Lists its commands from ``COMMANDS`` and imports one when it is called."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """The names, in the order a newcomer meets them."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command itself, imported now."""
+    def get_command(
+        self,
+        ctx: click.Context,
+        cmd_name: str,
+    ) -> click.Command | None:
+        """The command itself, imported now.
+
+        Raises:
+            UsageError: There is none of this name; the message names the nearest.
+        """
         if cmd_name not in COMMANDS:
-            return None
+            near = difflib.get_close_matches(cmd_name, COMMANDS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"accepted are {', '.join(COMMANDS)}."
+            raise click.UsageError(f"no command {cmd_name!r}; {hint}", ctx)
         command: click.Command = import_module(COMMANDS[cmd_name][0]).command
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command.
+
+        Raises:
+            ReaderGone: Standard output was closed before all was written.
+        """
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ReaderGone from error
+
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's signature
+        formatter: click.HelpFormatter,
+    ) -> None:
         """List the commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
@@ -60,19 +95,25 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command line and leave with the documented exit code."""
+    if sys.stdout is None:
+        fail("standard output is closed; give it a file, such as /dev/null", 2)
     try:
         result = cli.main(prog_name="lsa-onnx", standalone_mode=False)
         sys.stdout.flush()
     except LsaError as error:
         fail(str(error), error.exit_code)
     except click.ClickException as error:
-        fail(_usage_line(error), error.exit_code)
+        _fail_usage(error)
     except (click.Abort, KeyboardInterrupt):
         fail("interrupted", EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # The reader (head, a pager) has gone; keep Python from failing again when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (ReaderGone, BrokenPipeError):
+        _silence_stdout()
         sys.exit(0)
+    except MemoryError as error:
+        remedy = "use fewer --samples, a smaller --batch, or fewer --layers"
+        fail(f"out of memory: {str(error) or 'no detail given'}; {remedy}", 2)
+    except OSError as error:
+        _fail_system(error)
     sys.exit(result if isinstance(result, int) else 0)
 
 
@@ -84,8 +125,25 @@ def fail(message: str, exit_code: int) -> NoReturn:
     sys.exit(exit_code)
 
 
-def _usage_line(error: click.ClickException) -> str:
+def _fail_usage(error: click.ClickException) -> NoReturn:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        sys.exit(error.exit_code)
     text = error.format_message()
     if isinstance(error, click.UsageError) and error.ctx is not None:
         text += f" Try '{error.ctx.command_path} --help'."
-    return text
+    fail(text, error.exit_code)
+
+
+def _fail_system(error: OSError) -> NoReturn:
+    """What the system refused, outside of the files whose errors the library explains."""
+    _silence_stdout()
+    what = f"cannot use {os.fspath(error.filename)!r}" if error.filename else "cannot write results"
+    remedy = "check the path, its permissions and the free space"
+    fail(f"{what}: {error.strerror or error}; {remedy}", 2)
+
+
+def _silence_stdout() -> None:
+    """What is still buffered has nowhere to go; keep Python from failing again when it flushes."""
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())

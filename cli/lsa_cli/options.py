@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from lsa_onnx.errors import DataError
 from lsa_onnx.inputs import as_layout, parse_floats, parse_range
+
+if TYPE_CHECKING:
+    ParamType = click.ParamType[Any]
+else:
+    # Generic for type checkers only, in the older releases of click.
+    ParamType = click.ParamType
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -17,7 +23,7 @@ _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _SIZE = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*([kmgt]?)(?:i?b)?\s*", re.IGNORECASE)
 
 
-class Parsed(click.ParamType):
+class Parsed(ParamType):
     """An option whose text is read by a function of the library, with that function's message."""
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
@@ -92,13 +98,17 @@ def data_options(function: F) -> F:
             type=click.Path(path_type=str),
             help="npz, npy, IDX, or a folder, tar or zip of images. Without it: synthetic inputs.",
         ),
-        click.option("--labels", metavar="PATH|none", help="Labels in a file of their own, or none."),
+        click.option(
+            "--labels", metavar="PATH|none", help="Labels in a file of their own, or none."
+        ),
         click.option("--x-key", metavar="NAME", help="Array of an npz that holds the samples."),
         click.option("--y-key", metavar="NAME", help="Array of an npz that holds the labels."),
         click.option("--split", metavar="NAME", help="Part of the data, such as test or train."),
         click.option("--resize", is_flag=True, help="Scale images of another size to the model's."),
         click.option("--samples", type=int, metavar="N", help="Draw N samples at random."),
-        click.option("--seed", type=int, default=0, show_default=True, help="Of every random choice."),
+        click.option(
+            "--seed", type=int, default=0, show_default=True, help="Of every random choice."
+        ),
     )
 
 

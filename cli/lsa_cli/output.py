@@ -2,35 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
 import click
 
 from lsa_cli.terminal import results
+from lsa_onnx.errors import DataError
 from lsa_onnx.files import check_writable
 from lsa_onnx.report import Report, dumps, print_report, write_html, write_json
 
 
-def require_writable(*paths: str | None) -> None:
-    """Fail now rather than after a long run.
+def require_writable(
+    json: str | None, html: str | None, inputs: Iterable[str | Path | None] = ()
+) -> None:
+    """Fail now rather than after a long run, and never write over what is read.
+
+    Args:
+        json: File of the JSON report, ``-`` for stdout, ``None`` for none.
+        html: File of the page, ``None`` for none.
+        inputs: Files that the run reads; ``None`` for those not given.
 
     Raises:
-        DataError: A path cannot be written.
+        DataError: A path cannot be written, is an input, or is given twice.
     """
+    if html == "-":
+        raise DataError("--html '-' is not a file; name one such as report.html")
+    paths = [path for path in (json, html) if path not in (None, "-")]
     for path in paths:
-        if path is not None and path != "-":
-            check_writable(path)
+        if any(source is not None and _same_file(path, source) for source in inputs):
+            raise DataError(f"{path!r} is an input of this run; name another file for the report")
+        check_writable(path)
+    if len(paths) == 2 and _same_file(*paths):
+        raise DataError(f"--json and --html are both {paths[0]!r}; name two different files")
 
 
 def deliver(report: Report, json: str | None, html: str | None, *, verbose: bool = False) -> None:
-    """JSON alone on stdout for ``json == "-"``; else the terminal view there, and files as asked for.
+    """JSON alone on stdout for ``json == "-"``, else the terminal view; and files as asked for.
+
+    Files come first, so that a pager that is left early does not cost them. Where one cannot be
+    written, the results still appear before the error does.
 
     Raises:
         DataError: A file cannot be written; what was there before is intact.
     """
+    failure: DataError | None = None
+    for write, path in ((write_json, json), (write_html, html)):
+        if path is None or path == "-":
+            continue
+        try:
+            write(report, path)
+        except DataError as error:
+            failure = failure or error
     if json == "-":
-        click.echo(dumps(report))
+        click.echo(dumps(report), nl=False)
     else:
         print_report(report, results(), verbose=verbose)
-        if json is not None:
-            write_json(report, json)
-    if html is not None:
-        write_html(report, html)
+    if failure is not None:
+        raise failure
+
+
+def _same_file(first: str | Path, second: str | Path) -> bool:
+    """Whether two paths lead to one regular file, or to one that does not exist yet."""
+    one, other = Path(first), Path(second)
+    if one.exists() and other.exists():
+        return one.is_file() and one.samefile(other)
+    return one.resolve() == other.resolve()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from types import TracebackType
+from typing import TYPE_CHECKING, NoReturn, final
 
 from rich.console import Console
 from rich.progress import (
@@ -23,10 +23,21 @@ from lsa_onnx.report.text import accuracy as accuracy_text
 from lsa_onnx.report.text import visible
 from lsa_onnx.scan import Listener
 
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+class _Results(Console):
+    """Leaves a broken pipe to the entry point: rich would exit with code 1, a failed gate here."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        """Let the entry point end quietly."""
+        raise BrokenPipeError
+
 
 def results() -> Console:
     """The console of results; width 100 where it is no terminal, so that pipes get stable lines."""
-    return Console(width=None if sys.stdout.isatty() else 100, soft_wrap=False)
+    return _Results(width=None if sys.stdout.isatty() else 100, soft_wrap=False)
 
 
 class _Rate(ProgressColumn):
@@ -37,6 +48,7 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed:,.0f}/s" if task.speed else "", style="progress.data.speed")
 
 
+@final
 class TerminalListener(Listener):
     """Shows messages, the clean accuracy and a progress bar on stderr."""
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from lsa_onnx.errors import DataError
 
 Array = NDArray[Any]
-# (x, labels) → (loss per sample, shape (n,); gradient of the loss, shape of x). For attacks that need gradients.
+# (x, labels) → (loss per sample, shape (n,); gradient of the loss, shape of x). For attacks that
+# need gradients.
 Oracle = Callable[[Array, Array], "tuple[Array, Array]"]
 
 
@@ -22,10 +23,10 @@ class Batch:
     """What a perturbation is given.
 
     Attributes:
-        x: Clean inputs in units of the declared range, shape (n, ...).
+        x: Clean inputs in units of the declared range, shape (n, ...); not to be changed.
         labels: Class labels, shape (n,), or ``None``.
-        start: Position of the first sample in the selection; seeds derive from it, so that the same sample gets the
-            same perturbation whatever the batch size.
+        start: Position of the first sample in the selection; seeds derive from it, so that the same
+            sample gets the same perturbation whatever the batch size.
         low: Lower end of the declared range.
         high: Upper end.
         oracle: Loss and gradient of the model under audit, ``None`` where no gradient is offered.
@@ -40,14 +41,17 @@ class Batch:
 
 
 class Perturbation(abc.ABC):
-    """A perturbation is a value: it holds its parameters and no state. Subclasses write ``run`` only."""
+    """A perturbation is a value: it holds its parameters and no state. Subclasses write ``run``.
+
+    ``name`` tells it from the other perturbations of a scan.
+    """
 
     kind: Literal["noise", "attack", "pairs"]
     name: str
 
     @abc.abstractmethod
     def run(self, batch: Batch) -> Array:
-        """The perturbed inputs, shape of ``batch.x``; values beyond the range are clipped by the caller."""
+        """The perturbed inputs, shape of ``batch.x``; the caller clips values beyond the range."""
 
     @abc.abstractmethod
     def parameters(self) -> dict[str, Any]:
@@ -61,18 +65,36 @@ class Perturbation(abc.ABC):
             Finite values within [low, high], of the shape and dtype of ``batch.x``.
 
         Raises:
-            DataError: The perturbed inputs have another shape, or hold NaN or infinity.
+            DataError: The perturbed inputs have another shape, are no real numbers, or hold NaN or
+                infinity.
         """
-        result = self.run(batch)
+        result = np.asarray(self.run(batch))
         if result.shape != batch.x.shape:
             raise DataError(
-                f"perturbation {self.name!r} gave shape {result.shape} for inputs of shape {batch.x.shape}; "
-                "both must be equal"
+                f"perturbation {self.name!r} gave shape {result.shape} for inputs of shape "
+                f"{batch.x.shape}; both must be equal"
             )
-        if not np.isfinite(result).all():
+        if result.dtype.kind not in "fiu":
             raise DataError(
-                f"perturbation {self.name!r} gave NaN or infinity near sample {batch.start}; "
-                "perturbed inputs must be finite"
+                f"perturbation {self.name!r} gave values of type {result.dtype}; "
+                "perturbed inputs must be real numbers"
             )
-        clipped: Array = np.clip(result, batch.low, batch.high).astype(batch.x.dtype, copy=False)
-        return clipped
+        return self._within_range(result, batch)
+
+    def _within_range(self, result: Array, batch: Batch) -> Array:
+        """``result`` itself where nothing is to be done: a copy of the batch is worth avoiding."""
+        dtype = batch.x.dtype
+        if result.size == 0:
+            return result.astype(dtype, copy=False)
+        # NaN and infinity show in the extremes, so no mask of the batch's size is needed.
+        least, most = result.min(), result.max()
+        if not (np.isfinite(least) and np.isfinite(most)):
+            finite = np.isfinite(result.reshape(len(result), -1)).all(axis=1)
+            raise DataError(
+                f"perturbation {self.name!r} gave NaN or infinity for sample "
+                f"{batch.start + int(np.argmin(finite))}; perturbed inputs must be finite"
+            )
+        low, high = dtype.type(batch.low), dtype.type(batch.high)
+        if least < low or most > high:
+            result = np.clip(result, low, high)
+        return result.astype(dtype, copy=False)

@@ -1,109 +1,141 @@
 """The four noises whose per-layer effect the paper plots: Gaussian, salt, pepper and speckle.
 
-Strengths are shares: of the declared range's width for the additive noises, of the elements for salt and pepper. Each
-sample has its own generator, derived from the seed, the noise and the sample's position.
+Strengths are shares: of the declared range's width for Gaussian noise, of the value for speckle, of
+the elements for salt and pepper. Each sample has its own random numbers, which follow from the
+seed, the noise and the sample's position.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lsa_onnx.attacks.base import Array, Batch, Perturbation
 from lsa_onnx.errors import DataError
 
-Sample = NDArray[np.float64]
-# (x of one sample, generator, strength, low, high) → noisy x
-NoiseFunction = Callable[[Sample, np.random.Generator, float, float, float], Sample]
+# (x of one sample, random numbers of its shape, strength, low, high) → noisy x. The numbers are
+# normal for the noises that add, uniform in [0, 1) for those that replace.
+NoiseFunction = Callable[[Array, Array, float, float, float], Array]
 
 
-def gaussian(
-    x: Sample, rng: np.random.Generator, strength: float, low: float, high: float
-) -> Sample:
-    """x + N(0, σ²) with σ = strength · (high − low)."""
-    return x + rng.normal(0.0, strength * (high - low), x.shape)
+def gaussian(x: Array, normal: Array, strength: float, low: float, high: float) -> Array:
+    """Gaussian: x + N(0, σ²) with σ = strength · (high − low)."""
+    noisy: Array = x + normal * (strength * (high - low))
+    return noisy
 
 
-def speckle(
-    x: Sample, rng: np.random.Generator, strength: float, low: float, high: float
-) -> Sample:
-    """x + (x − low) · N(0, strength²): noise in proportion to the value above the range's floor."""
-    return x + (x - low) * rng.normal(0.0, strength, x.shape)
+def speckle(x: Array, normal: Array, strength: float, low: float, _high: float) -> Array:
+    """Speckle: x + (x − low) · N(0, strength²), in proportion to the value above the floor."""
+    noisy: Array = x + (x - low) * (normal * strength)
+    return noisy
 
 
-def salt(x: Sample, rng: np.random.Generator, strength: float, low: float, high: float) -> Sample:
-    """Each element becomes ``high`` with probability ``strength``."""
-    return np.where(rng.random(x.shape) < strength, high, x)
+def salt(x: Array, uniform: Array, strength: float, _low: float, high: float) -> Array:
+    """Salt: each element becomes ``high`` with probability ``strength``."""
+    return np.where(uniform < strength, x.dtype.type(high), x)
 
 
-def pepper(x: Sample, rng: np.random.Generator, strength: float, low: float, high: float) -> Sample:
-    """Each element becomes ``low`` with probability ``strength``."""
-    return np.where(rng.random(x.shape) < strength, low, x)
+def pepper(x: Array, uniform: Array, strength: float, low: float, _high: float) -> Array:
+    """Pepper: each element becomes ``low`` with probability ``strength``."""
+    return np.where(uniform < strength, x.dtype.type(low), x)
 
 
-# Name → (function, default strength, what the strength is, and of what).
-NOISES: dict[str, tuple[NoiseFunction, float, str]] = {
-    "gaussian": (gaussian, 0.1, "standard deviation, of the range's width"),
-    "salt": (salt, 0.05, "of the elements"),
-    "pepper": (pepper, 0.05, "of the elements"),
-    "speckle": (speckle, 0.2, "standard deviation, of the value"),
+@dataclass(frozen=True)
+class Kind:
+    """A noise: how it is made, how strong by default, what its strength is a share of."""
+
+    function: NoiseFunction
+    default: float
+    unit: str
+    additive: bool
+
+
+NOISES = {
+    "gaussian": Kind(gaussian, 0.1, "standard deviation, of the range's width", additive=True),
+    "salt": Kind(salt, 0.05, "of the elements", additive=False),
+    "pepper": Kind(pepper, 0.05, "of the elements", additive=False),
+    "speckle": Kind(speckle, 0.2, "standard deviation, of the value", additive=True),
 }
 
 
 @dataclass(frozen=True)
 class Noise(Perturbation):
-    """One of ``NOISES`` at a strength in [0, 1]."""
+    """One of ``NOISES`` at a strength in [0, 1].
 
-    name: str
+    Attributes:
+        noise: Which.
+        strength: A share, see ``Kind.unit``.
+        seed: Of the random numbers, 0 to 2³² − 1.
+        name: What the report calls it; ``noise`` by default.
+    """
+
+    noise: str
     strength: float
     seed: int = 0
+    name: str = ""
 
     kind = "noise"
 
     def __post_init__(self) -> None:
-        if self.name not in NOISES:
-            raise DataError(_unknown(self.name))
+        if self.noise not in NOISES:
+            raise DataError(_unknown(self.noise))
         if not 0 <= self.strength <= 1:
             raise DataError(
-                f"strength {self.strength:g} of {self.name!r} is not within 0..1; give a share such as 0.1 or 10%"
+                f"strength {self.strength:g} of {self.noise!r} is not within 0..1; "
+                "give a share such as 0.1 or 10%"
             )
+        object.__setattr__(self, "name", self.name or self.noise)
 
     def run(self, batch: Batch) -> Array:
-        """See ``Perturbation.run``."""
-        function = NOISES[self.name][0]
-        kind = list(NOISES).index(self.name)
-        noisy = [
-            function(
-                sample.astype(np.float64),
-                np.random.Generator(np.random.Philox(key=[self.seed, (kind << 48) + position])),
-                self.strength,
-                batch.low,
-                batch.high,
-            )
-            for position, sample in enumerate(batch.x, batch.start)
-        ]
-        # Stored at the model's precision as soon as made: float64 noise would double the batch's memory.
-        return np.stack([sample.astype(batch.x.dtype) for sample in noisy])
+        """See ``Perturbation.run``; clipped already."""
+        kind = NOISES[self.noise]
+        noisy = np.empty_like(batch.x)
+        # One sample at a time, so that temporaries stay small beside the batch.
+        dtype = np.promote_types(batch.x.dtype, np.float32)
+        generators = _generators(self.seed, list(NOISES).index(self.noise), batch.start)
+        for index, (sample, rng) in enumerate(zip(batch.x, generators, strict=False)):
+            draw = rng.standard_normal if kind.additive else rng.random
+            numbers = np.asarray(draw(sample.shape, dtype=dtype))
+            values = sample.astype(dtype, copy=False)
+            values = kind.function(values, numbers, self.strength, batch.low, batch.high)
+            noisy[index] = np.clip(values, batch.low, batch.high)
+        return noisy
 
     def parameters(self) -> dict[str, Any]:
         """See ``Perturbation.parameters``."""
-        return {"strength": self.strength, "unit": NOISES[self.name][2], "seed": self.seed}
+        return {"strength": self.strength, "unit": NOISES[self.noise].unit, "seed": self.seed}
 
 
-def parse_perturbation(text: str, seed: int) -> Noise:
-    """The noise that ``NAME`` or ``NAME=STRENGTH`` stands for; a strength is 0.1 or 10%.
+def parse_perturbations(texts: Iterable[str], seed: int) -> list[Noise]:
+    """The noises that texts such as ``salt`` or ``gaussian=20%`` stand for, each once.
+
+    A noise that appears at several strengths is named ``NOISE=STRENGTH``, so that names are unique.
+
+    Args:
+        texts: ``NAME`` or ``NAME=STRENGTH`` each; a strength is a share, 0.1 or 10%.
+        seed: Of the random numbers, 0 to 2³² − 1.
 
     Raises:
         DataError: An unknown name, or a strength that is not a share.
     """
-    name, _, strength = text.partition("=")
-    if name not in NOISES:
-        raise DataError(_unknown(name))
-    return Noise(name, _share(strength, text) if strength else NOISES[name][1], seed)
+    # 12 digits: 33.3% is 0.333, not 0.33299999999999996.
+    found = [(noise, float(f"{strength:.12g}")) for noise, strength in map(_parsed, texts)]
+    unique = list(dict.fromkeys(found))
+    noises = [noise for noise, _ in unique]
+    return [
+        Noise(noise, strength, seed, f"{noise}={strength:.12g}" if noises.count(noise) > 1 else "")
+        for noise, strength in unique
+    ]
+
+
+def _parsed(text: str) -> tuple[str, float]:
+    noise, equals, strength = text.partition("=")
+    if noise not in NOISES:
+        raise DataError(_unknown(noise))
+    return noise, _share(strength, text) if equals else NOISES[noise].default
 
 
 def _share(strength: str, text: str) -> float:
@@ -118,4 +150,22 @@ def _share(strength: str, text: str) -> float:
 
 
 def _unknown(name: str) -> str:
-    return f"unknown perturbation {name!r}; accepted are {', '.join(NOISES)}, each also as NAME=STRENGTH"
+    accepted = ", ".join(NOISES)
+    return f"unknown perturbation {name!r}; accepted are {accepted}, each also as NAME=STRENGTH"
+
+
+def _generators(seed: int, stream: int, start: int) -> Iterator[np.random.Generator]:
+    """A generator for each position from ``start`` on; each is valid until the next is taken.
+
+    The position is the upper half of the counter of one Philox generator: setting it is far cheaper
+    than making a generator per sample.
+    """
+    bits = np.random.Philox(key=[seed, stream])
+    state: Any = bits.state
+    generator = np.random.Generator(bits)
+    position = start
+    while True:
+        state["state"]["counter"][:] = (0, 0, position, 0)
+        bits.state = state
+        yield generator
+        position += 1

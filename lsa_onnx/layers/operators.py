@@ -30,6 +30,9 @@ LEARNABLE: dict[str, tuple[int, ...]] = {
     "QGemm": (3,),
 }
 
+# Of two representations they make one that no layer made alone (attention).
+PRODUCTS = frozenset({"Attention", "Einsum", "MatMul"})
+
 # Fused operators that apply their activation themselves.
 SELF_ACTIVATED = frozenset({"LSTM", "GRU", "RNN", "FusedGemm", "FusedConv", "NhwcFusedConv"})
 
@@ -62,8 +65,9 @@ ACTIVATIONS = frozenset(
     }
 )
 
-# Activations that exporters use as one factor of a gate: x·Sigmoid(x), x·(1 + Erf(x/√2))/2, x·Tanh(Softplus(x)).
-GATES = frozenset({"Erf", "HardSigmoid", "Sigmoid", "Softplus", "Tanh"})
+# Activations that exporters use as one factor of a gate: SiLU is the product of x and its sigmoid,
+# GELU that of x and 1 + Erf, Mish has Tanh and Softplus, HardSwish a Clip of x + 3.
+GATES = frozenset({"Clip", "Erf", "HardSigmoid", "Sigmoid", "Softplus", "Tanh"})
 
 # A last layer behind one of these is an output head, not a hidden representation.
 HEAD_ACTIVATIONS = frozenset({"Sigmoid", "Tanh", "HardSigmoid"})
@@ -108,3 +112,37 @@ PASS_THROUGH = (
 )
 
 FLOAT_TYPES = frozenset({"float16", "bfloat16", "float32", "float64"})
+
+# They draw new numbers in every run.
+RANDOM = frozenset(
+    {
+        "Bernoulli",
+        "Multinomial",
+        "RandomNormal",
+        "RandomNormalLike",
+        "RandomUniform",
+        "RandomUniformLike",
+    }
+)
+
+# The values of their inputs decide how many elements they return.
+VALUE_SHAPED = frozenset({"Compress", "NonMaxSuppression", "NonZero", "Unique"})
+
+# Positions of inputs whose values decide how large the outputs are.
+SHAPE_SLOTS: dict[str, tuple[int, ...]] = {
+    "CenterCropPad": (1,),
+    "ConstantOfShape": (0,),
+    "Expand": (1,),
+    "If": (0,),
+    "Loop": (0, 1),
+    "OneHot": (1,),
+    "Pad": (1,),
+    "Range": (0, 1, 2),
+    "Reshape": (1,),
+    "Resize": (2, 3),
+    "Slice": (1, 2, 3, 4),
+    "Split": (1,),
+    "Tile": (1,),
+    "TopK": (1,),
+    "Upsample": (1,),
+}

@@ -5,20 +5,19 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
-
-import onnx
+from typing import TYPE_CHECKING
 
 from lsa_onnx.errors import DataError
-from lsa_onnx.layers.graph_view import GraphView
-from lsa_onnx.layers.operators import FLOAT_TYPES
+from lsa_onnx.layers.graph_view import GraphView, main_output
+from lsa_onnx.layers.obstacles import Obstacles, Types
 from lsa_onnx.layers.points import reading_point
 from lsa_onnx.report.document import LayerInfo, NotScored
 from lsa_onnx.rewrite.graph import subgraphs
 
-# Tensor → (element type such as "float32" or a container such as "seq(tensor(float32))", shape or None).
-Types = Mapping[str, "tuple[str, list[int | str | None] | None]"]
+if TYPE_CHECKING:
+    import onnx
 
 _SETS = ("activations", "learnable", "all")
 _SCOPE_KEYS = ("pkg.torch.onnx.name_scopes", "pkg.torch.onnx.stack_trace", "namespace")
@@ -40,10 +39,11 @@ def plan_layers(
     Args:
         model: The model.
         types: Type and shape of the tensors, as the runtime infers them.
-        selectors: Each one is ``activations`` (one point per learnable layer, after its activation: the paper's
-            choice), ``learnable`` (the raw outputs of learnable nodes), ``all`` (every float tensor),
-            ``op:TYPE``, ``re:REGEX`` on tensor or node names, or a tensor or node name, ``*`` and ``?`` allowed.
-            Several are united; each may itself be a comma-separated list.
+        selectors: Each one is ``activations`` (one point per learnable layer, after its activation:
+            the paper's choice), ``learnable`` (the raw outputs of learnable nodes), ``all`` (every
+            float tensor), ``op:TYPE``, ``re:REGEX`` on tensor or node names, or a tensor or node
+            name, ``*`` and ``?`` allowed. Several are united; each may itself be a comma-separated
+            list.
 
     Raises:
         DataError: A selector is malformed, or matches nothing.
@@ -53,24 +53,22 @@ def plan_layers(
     chosen: dict[str, list[str]] = {}
     for selector in _split(selectors, view):
         for tensor, learnable in choice.matching(selector).items():
-            chosen.setdefault(tensor, [])
-            chosen[tensor] += [name for name in learnable if name not in chosen[tensor]]
+            names = chosen.setdefault(tensor, [])
+            names += [name for name in learnable if name not in names]
     layers: list[LayerInfo] = []
     not_scored: list[NotScored] = []
     nearest: dict[str, tuple[str, ...]] = {}
     for node in view.graph.node:
-        above = tuple(dict.fromkeys(t for n in view.varying_inputs(node) for t in nearest.get(n, ())))
+        reads = view.varying_inputs(node)
+        above = tuple(dict.fromkeys(tensor for name in reads for tensor in nearest.get(name, ())))
         for tensor in filter(None, node.output):
-            nearest[tensor] = above
-            reason = choice.obstacle(tensor) or (
-                None if tensor in chosen else choice.heads.get(tensor, "not chosen by --layers")
-            )
-            if reason:
+            reason = choice.why_not(tensor, chosen)
+            if reason is None:
+                layers.append(_info(view, types, node, tensor, chosen[tensor], list(above)))
+            else:
                 not_scored.append(NotScored(tensor, view.name(node), node.op_type, reason))
-                continue
-            nearest[tensor] = (tensor,)
-            layers.append(_info(view, types, node, tensor, chosen[tensor], list(above)))
-        not_scored += _inside(view, node)
+            nearest[tensor] = above if reason else (tensor,)
+        not_scored += _inside(node, view.name(node))
     return LayerPlan(layers, not_scored)
 
 
@@ -79,34 +77,35 @@ class _Choice:
 
     def __init__(self, view: GraphView, types: Types) -> None:
         self._view = view
-        self._types = types
-        self.heads: dict[str, str] = {}
+        self._obstacle = Obstacles(view, types).reason
+        self._heads: set[str] = set()
 
-    def obstacle(self, tensor: str) -> str | None:
-        """Why ``tensor`` cannot be scored whatever was chosen, ``None`` if it can."""
-        if tensor not in self._view.varying:
-            return "constant: it does not depend on the input"
-        dtype, shape = self._types.get(tensor, ("unknown type", None))
-        if dtype not in FLOAT_TYPES:
-            return f"not floating point ({dtype})"
-        if shape and 0 in shape:
-            return f"empty: its shape is {shape}"
-        return None
+    def why_not(self, tensor: str, chosen: Container[str]) -> str | None:
+        """Why ``tensor`` is not scored when ``chosen`` are picked, ``None`` if it is."""
+        obstacle = self._obstacle(tensor)
+        if obstacle or tensor in chosen:
+            return obstacle
+        if tensor in self._heads:
+            return "output head: no hidden representation follows it"
+        return "not chosen by --layers"
 
     def matching(self, selector: str) -> dict[str, list[str]]:
-        """Tensor → names of the learnable nodes it stands for, for all tensors that ``selector`` picks."""
+        """What ``selector`` picks: tensor → names of the learnable nodes it stands for."""
         if selector == "activations":
             return self._points() or self._learnable()
         if selector == "learnable":
             return self._learnable()
         if selector == "all":
-            return {tensor: [] for tensor in self._view.made if not self.obstacle(tensor)}
+            return {tensor: [] for tensor in self._view.made if not self._obstacle(tensor)}
         found = [tensor for tensor in self._view.made if self._picks(selector, tensor)]
         if not found:
             raise DataError(self._nothing(selector))
-        usable = [tensor for tensor in found if not self.obstacle(tensor)]
+        usable = [tensor for tensor in found if not self._obstacle(tensor)]
         if not usable:
-            raise DataError(f"--layers {selector!r} matches only {found[0]!r}, which is not scored: {self.obstacle(found[0])}")
+            raise DataError(
+                f"--layers {selector!r} matches only {found[0]!r}, which is not scored: "
+                f"{self._obstacle(found[0])}; `lsa-onnx layers MODEL` lists what can be scored"
+            )
         return {tensor: [] for tensor in usable}
 
     def _points(self) -> dict[str, list[str]]:
@@ -114,14 +113,15 @@ class _Choice:
         for node in filter(self._view.is_learnable, self._view.graph.node):
             point = reading_point(self._view, node)
             if point.head:
-                self.heads[point.tensor] = "output head: no hidden representation follows it"
-            elif not self.obstacle(point.tensor):
+                self._heads.add(point.tensor)
+            elif not self._obstacle(point.tensor):
                 found.setdefault(point.tensor, []).append(self._view.name(node))
         return found
 
     def _learnable(self) -> dict[str, list[str]]:
-        nodes = filter(self._view.is_learnable, self._view.graph.node)
-        return {n.output[0]: [self._view.name(n)] for n in nodes if not self.obstacle(n.output[0])}
+        learnable = filter(self._view.is_learnable, self._view.graph.node)
+        made = {main_output(node): [self._view.name(node)] for node in learnable}
+        return {tensor: names for tensor, names in made.items() if not self._obstacle(tensor)}
 
     def _picks(self, selector: str, tensor: str) -> bool:
         node = self._view.made[tensor]
@@ -133,12 +133,13 @@ class _Choice:
         return selector in names or any(fnmatch.fnmatchcase(name, selector) for name in names)
 
     def _nothing(self, selector: str) -> str:
-        names = [*self._view.made, *(self._view.name(n) for n in self._view.graph.node)]
+        names = dict.fromkeys([*self._view.made, *self._view.by_name])
         near = difflib.get_close_matches(selector, names, n=3)
-        hint = f"; did you mean {', '.join(map(repr, near))}?" if near else ""
+        hint = f" (did you mean {', '.join(map(repr, near))}?)" if near else ""
         return (
-            f"--layers {selector!r} matches no tensor or node{hint} Accepted are {', '.join(_SETS)}, op:TYPE, "
-            "re:REGEX and names with wildcards; `lsa-onnx layers MODEL` lists them"
+            f"--layers {selector!r} matches no tensor or node{hint}; accepted are "
+            f"{', '.join(_SETS)}, op:TYPE, re:REGEX and names with wildcards; "
+            "`lsa-onnx layers MODEL` lists the names"
         )
 
 
@@ -151,7 +152,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 def _split(selectors: Iterable[str], view: GraphView) -> list[str]:
     """Comma-separated lists taken apart, except where the whole text is a name or a regular expression."""
-    names = set(view.made) | {view.name(node) for node in view.graph.node}
+    names = view.made.keys() | view.by_name.keys()
     parts: list[str] = []
     for text in selectors:
         whole = text in names or text.startswith("re:")
@@ -169,8 +170,7 @@ def _info(
     learnable: list[str],
     previous: list[str],
 ) -> LayerInfo:
-    named = {view.name(n): n for n in view.graph.node} if learnable else {}
-    weights = sum(view.parameters(named[name]) for name in learnable) or view.parameters(node)
+    weights = sum(view.parameters(view.by_name[name]) for name in learnable)
     dtype, shape = types[tensor]
     scope = {entry.key: entry.value for entry in node.metadata_props}
     return LayerInfo(
@@ -180,20 +180,19 @@ def _info(
         learnable=learnable,
         shape=shape,
         dtype=dtype,
-        parameters=weights,
+        parameters=weights or view.parameters(node),
         previous=previous,
         scope=next((scope[key] for key in _SCOPE_KEYS if key in scope), None),
         numerical_floor=None,
     )
 
 
-def _inside(view: GraphView, node: onnx.NodeProto) -> list[NotScored]:
-    """The tensors in the bodies of a control-flow node."""
-    reason = f"inside the body of {node.op_type} node {view.name(node)!r}"
-    return [
-        NotScored(tensor, inner.name or inner.op_type, inner.op_type, reason)
-        for body in subgraphs(node)
-        for inner in body.node
-        for tensor in inner.output
-        if tensor
-    ]
+def _inside(node: onnx.NodeProto, name: str) -> Iterator[NotScored]:
+    """The tensors in the bodies of a control-flow node, at any depth."""
+    reason = f"inside the body of {node.op_type} node {name!r}"
+    for body in subgraphs(node):
+        for inner in body.node:
+            inner_name = inner.name or inner.op_type
+            for tensor in filter(None, inner.output):
+                yield NotScored(tensor, inner_name, inner.op_type, reason)
+            yield from _inside(inner, inner_name)

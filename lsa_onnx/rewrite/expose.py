@@ -18,14 +18,15 @@ def expose(
 ) -> onnx.ModelProto:
     """A copy of ``model`` that also returns ``tensors``.
 
-    The original outputs come first and keep their order; the new ones follow in the order given. A tensor that is an
-    output already is not added again. Nothing else changes, so the original outputs keep their values.
+    The original outputs come first and keep their order; the new ones follow in the order given. A
+    tensor that is an output already is not added again. Nothing else changes, so the original
+    outputs keep their values.
 
     Args:
         model: Any ONNX model; it is not changed.
         tensors: Names of tensors made by nodes of the main graph.
-        types: Element type and shape per tensor. ONNX Runtime needs none of them; ``onnx.checker`` wants a type on
-            every output, so give them for a model that is to be saved.
+        types: Element type and shape per tensor. ONNX Runtime needs none of them; ``onnx.checker``
+            wants a type on every output, so give them for a model that is to be saved.
 
     Raises:
         ModelError: A name is not made by any node of the main graph.

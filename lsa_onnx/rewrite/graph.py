@@ -1,8 +1,11 @@
-"""Questions about an ONNX graph that every rewrite asks: who makes a tensor, who reads it, what depends on what."""
+"""Questions about an ONNX graph that every rewrite asks.
+
+Who makes a tensor, who reads it, what depends on what; and the few edits that rewrites share.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -10,10 +13,16 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 DEFAULT_DOMAIN = ""
+# Added to a model of other domains alone; every supported ONNX Runtime has kernels for it.
+_FALLBACK_OPSET = 13
+# They read how large a tensor is, not what is in it.
+SHAPE_READERS = frozenset({"Shape", "Size"})
+# Until then, every initializer had to be a graph input too.
+_FIRST_IR_WITH_FREE_INITIALIZERS = 4
 
 
 def copy_model(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A deep copy. Cheap, because the models given to rewrites keep their weights outside the proto."""
+    """A deep copy, cheap where the model keeps its weights outside the proto."""
     copied = onnx.ModelProto()
     copied.CopyFrom(model)
     return copied
@@ -23,6 +32,21 @@ def opset(model: onnx.ModelProto, domain: str = DEFAULT_DOMAIN) -> int:
     """The version of ``domain`` that the model imports, 0 when it does not import it."""
     names = ("", "ai.onnx") if domain in ("", "ai.onnx") else (domain,)
     return max((o.version for o in model.opset_import if o.domain in names), default=0)
+
+
+def import_default_domain(model: onnx.ModelProto) -> int:
+    """Make sure that ``model`` (changed) can hold ONNX's own operators; returns their version."""
+    if not opset(model):
+        model.opset_import.add(domain=DEFAULT_DOMAIN, version=_FALLBACK_OPSET)
+    return opset(model)
+
+
+def add_initializer(model: onnx.ModelProto, tensor: onnx.TensorProto) -> None:
+    """Add a constant to ``model`` (changed), as its IR version wants it."""
+    model.graph.initializer.append(tensor)
+    if model.ir_version < _FIRST_IR_WITH_FREE_INITIALIZERS:
+        declared = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        model.graph.input.append(declared)
 
 
 def producers(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
@@ -52,12 +76,17 @@ def node_inputs(node: onnx.NodeProto) -> list[str]:
     """Every tensor of the outer scope that ``node`` reads, also from inside its subgraphs."""
     names = [name for name in node.input if name]
     for graph in subgraphs(node):
-        local = {v.name for v in graph.input} | {t.name for t in graph.initializer}
-        local |= {output for inner in graph.node for output in inner.output}
+        local = local_names(graph)
         inner_reads = [name for inner in graph.node for name in node_inputs(inner)]
         inner_reads += [v.name for v in graph.output]
         names += [name for name in inner_reads if name not in local]
     return names
+
+
+def local_names(graph: onnx.GraphProto) -> set[str]:
+    """The tensors that ``graph`` itself defines, so that reading them reads nothing from outside."""
+    made = {output for node in graph.node for output in node.output}
+    return {v.name for v in graph.input} | initializer_names(graph) | made
 
 
 def initializer_names(graph: onnx.GraphProto) -> set[str]:
@@ -72,13 +101,29 @@ def true_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
     return [value for value in graph.input if value.name not in constants]
 
 
-def dependents(graph: onnx.GraphProto, sources: Iterable[str]) -> set[str]:
-    """All tensors whose value depends on one of ``sources`` (those included). Linear in nodes."""
+def dependents(
+    graph: onnx.GraphProto, sources: Iterable[str], *, by_value: bool = False
+) -> set[str]:
+    """All tensors that depend on one of ``sources`` (those included). Linear in nodes.
+
+    Args:
+        graph: The graph.
+        sources: Tensors to start from.
+        by_value: Leave out what depends on their shapes alone: two inputs of one shape then share
+            every other tensor.
+    """
     reached = set(sources)
     for node in graph.node:
+        if by_value and is_standard(node, SHAPE_READERS):
+            continue
         if any(name in reached for name in node_inputs(node)):
             reached.update(name for name in node.output if name)
     return reached
+
+
+def is_standard(node: onnx.NodeProto, kinds: Container[str]) -> bool:
+    """Whether ``node`` is one of ONNX's own operators of these types."""
+    return node.op_type in kinds and node.domain in ("", "ai.onnx")
 
 
 def names_in_use(graph: onnx.GraphProto) -> set[str]:
@@ -92,10 +137,13 @@ def names_in_use(graph: onnx.GraphProto) -> set[str]:
 
 
 def unused_suffix(graph: onnx.GraphProto, wanted: str) -> str:
-    """``wanted``, or ``wanted`` with a number, such that no name of the graph ends with it."""
+    """``wanted``, or ``wanted`` with a number, such that no name of the graph contains it.
+
+    Any name made of an old name, the suffix and more text is then new.
+    """
     used = names_in_use(graph)
     suffix, number = wanted, 0
-    while any(name.endswith(suffix) for name in used):
+    while any(suffix in name for name in used):
         number += 1
         suffix = f"{wanted}{number}"
     return suffix
@@ -127,12 +175,19 @@ def constant_node_value(node: onnx.NodeProto) -> NDArray[np.generic] | None:
 
 
 def dimensions(value: onnx.ValueInfoProto) -> list[int | str | None] | None:
-    """The declared shape: numbers, names of free dimensions, ``None`` for an unnamed one; ``None`` if undeclared."""
+    """The declared shape; ``None`` if there is none.
+
+    An entry is a number, the name of a free dimension, or ``None`` for a free one without a name
+    (some exporters write −1 there).
+    """
     kind = value.type.tensor_type
     if not value.type.HasField("tensor_type") or not kind.HasField("shape"):
         return None
     return [
-        d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in kind.shape.dim
+        (d.dim_value if d.dim_value >= 0 else None)
+        if d.HasField("dim_value")
+        else (d.dim_param or None)
+        for d in kind.shape.dim
     ]
 
 

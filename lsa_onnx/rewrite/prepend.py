@@ -1,4 +1,7 @@
-"""``prepend``: fold an input's normalisation into the graph, so that perturbations stay in the declared range."""
+"""``prepend``: fold an input's normalisation into the graph.
+
+Perturbations then stay in the units of the declared range.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,15 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from lsa_onnx.errors import ModelError
-from lsa_onnx.rewrite.graph import copy_model, node_inputs, subgraphs, true_inputs, unused_suffix
+from lsa_onnx.rewrite.graph import (
+    add_initializer,
+    copy_model,
+    import_default_domain,
+    node_inputs,
+    subgraphs,
+    true_inputs,
+    unused_suffix,
+)
 
 
 def prepend(
@@ -22,19 +33,21 @@ def prepend(
 ) -> onnx.ModelProto:
     """A copy of ``model`` whose input ``x`` is first mapped to ``x * scale + offset``.
 
-    The input keeps its name, type and shape, so callers feed the same array in other units: values of the declared
-    range instead of normalised ones. An identity (all scales 1, all offsets 0) adds no node.
+    The input keeps its name, type and shape, so callers feed the same array in other units: values
+    of the declared range instead of normalised ones. An identity (all scales 1, all offsets 0) adds
+    no node. An output that is the input itself returns what is fed, unmapped.
 
     Args:
         model: Any ONNX model; it is not changed.
         input_name: The float input to map.
         scale: One value, or one per channel.
         offset: Likewise.
-        channel_axis: Axis of the channels, counted from 0 with the batch axis included. Without effect for one value.
+        channel_axis: Axis of the channels, counted from 0 with the batch axis included. Without
+            effect for one value.
 
     Raises:
-        ModelError: There is no such input, it is not a float tensor, or its shape is undeclared while there are
-            several channels.
+        ModelError: There is no such input, it is not a float tensor, or its shape is undeclared
+            while there are several channels.
     """
     scales, offsets = np.atleast_1d(np.asarray(scale)), np.atleast_1d(np.asarray(offset))
     if np.all(scales == 1) and np.all(offsets == 0):
@@ -48,7 +61,8 @@ def prepend(
     names = {part: f"{input_name}{suffix}_{part}" for part in ("scale", "offset", "scaled", "out")}
     for part, array in (("scale", scales), ("offset", offsets)):
         full = np.broadcast_to(array, (max(scales.size, offsets.size),)).reshape(shape)
-        graph.initializer.append(numpy_helper.from_array(full.astype(dtype), names[part]))
+        add_initializer(changed, numpy_helper.from_array(full.astype(dtype), names[part]))
+    import_default_domain(changed)
     _rename_reads(graph, input_name, names["out"])
     graph.node.insert(
         0, helper.make_node("Mul", [input_name, names["scale"]], [names["scaled"]], names["scaled"])
@@ -74,7 +88,7 @@ def _float_input(model: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:
 def _broadcast_shape(
     value: onnx.ValueInfoProto, channels: int, channel_axis: int
 ) -> tuple[int, ...]:
-    """The shape that makes ``channels`` values broadcast along ``channel_axis``; () keeps a single value a scalar."""
+    """The shape in which ``channels`` values broadcast along ``channel_axis``; () for one value."""
     if channels == 1:
         return ()
     kind = value.type.tensor_type

@@ -1,12 +1,13 @@
 """``rebatch``: free a batch of 1 that was baked into a model.
 
-Exporters write the batch they traced with into the inputs, the outputs and the shapes that ``Reshape`` and friends
-take. The rewrite makes those positions free again. It is a proposal: whether a batch of N gives the same answers as N
-single runs is for the caller to verify on data.
+Exporters write the batch they traced with into the inputs, the outputs and the shapes that
+``Reshape`` takes. The rewrite makes those positions free again. It is a proposal: whether a batch of
+N gives the same answers as N single runs is for the caller to verify on data.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 import numpy as np
@@ -16,27 +17,31 @@ from onnx import numpy_helper
 
 from lsa_onnx.errors import ModelError
 from lsa_onnx.rewrite.graph import (
+    add_initializer,
     attribute,
     constant_value,
     copy_model,
     dependents,
     dimensions,
+    is_standard,
     producers,
+    subgraphs,
     true_inputs,
     unused_suffix,
 )
 
 
 def rebatch(model: onnx.ModelProto, batch_name: str = "N") -> onnx.ModelProto:
-    """A copy of ``model`` whose leading dimension of 1 is free, on every input and output that has it.
+    """A copy of ``model`` with a free leading dimension on every input and output that has a 1 there.
 
-    Reshape targets with a leading 1 lose it where they reshape something that depends on the input: ``[1, 256]``
-    becomes ``[-1, 256]``, ``[1, -1]`` becomes ``[0, -1]`` (copy the batch). A model that needs more than that (recurrent
-    initial states, say) is not equal on batches, which the caller finds out on data.
+    Reshape targets with a leading 1 lose it where they reshape something that depends on the input:
+    ``[1, 256]`` becomes ``[-1, 256]``, ``[1, -1]`` becomes ``[0, -1]`` (copy the batch). A model
+    that needs more than that (recurrent initial states, say) is not equal on batches, which the
+    caller finds out on data.
 
     Args:
         model: A model whose inputs have a leading dimension of 1; it is not changed.
-        batch_name: Name of the freed dimension.
+        batch_name: Name of the freed dimension; a number is added where the model uses it already.
 
     Raises:
         ModelError: An input has no leading dimension of 1.
@@ -45,28 +50,49 @@ def rebatch(model: onnx.ModelProto, batch_name: str = "N") -> onnx.ModelProto:
         shape = dimensions(value)
         if not shape or shape[0] != 1:
             raise ModelError(
-                f"cannot free the batch of input {value.name!r}: its shape is {shape}, which does not lead with 1"
+                f"cannot free the batch of input {value.name!r}: its shape is {shape}, "
+                "which does not lead with 1"
             )
     freed = copy_model(model)
     graph = freed.graph
+    name = _unused_dimension(graph, batch_name)
     for value in (*true_inputs(graph), *graph.output):
         dims = value.type.tensor_type.shape.dim
         if dims and dims[0].dim_value == 1:
-            dims[0].dim_param = batch_name
-    # Recorded shapes of inner tensors still say 1; ONNX Runtime would trust them.
-    del graph.value_info[:]
-    _free_shapes(graph)
+            dims[0].dim_param = name
+    _forget_shapes(graph)
+    _free_shapes(freed)
     return freed
 
 
-def _free_shapes(graph: onnx.GraphProto) -> None:
+def _unused_dimension(graph: onnx.GraphProto, wanted: str) -> str:
+    """A name of its own: dimensions of one name are taken to be equal."""
+    values = (*graph.input, *graph.output, *graph.value_info)
+    used = {d for value in values for d in dimensions(value) or []}
+    numbers = itertools.count(1)
+    name = wanted
+    while name in used:
+        name = f"{wanted}{next(numbers)}"
+    return name
+
+
+def _forget_shapes(graph: onnx.GraphProto) -> None:
+    """Drop recorded shapes of inner tensors: they still say 1, and ONNX Runtime would trust them."""
+    del graph.value_info[:]
+    for node in graph.node:
+        for inner in subgraphs(node):
+            _forget_shapes(inner)
+
+
+def _free_shapes(model: onnx.ModelProto) -> None:
     """Free the leading 1 in the target shape of every Reshape whose data depends on the input."""
+    graph = model.graph
     batched = dependents(graph, [value.name for value in true_inputs(graph)])
     makers = producers(graph)
     tensors = {t.name: t for t in graph.initializer}
     suffix = unused_suffix(graph, "__rebatch")
     for node in graph.node:
-        if node.op_type != "Reshape" or node.input[0] not in batched:
+        if not is_standard(node, ("Reshape",)) or node.input[0] not in batched:
             continue
         shape = _target_shape(node, makers, tensors)
         free = None if shape is None else _freed(shape, attribute(node, "allowzero", 0) == 1)
@@ -75,7 +101,7 @@ def _free_shapes(graph: onnx.GraphProto) -> None:
         name = f"{node.input[1]}{suffix}"
         if name not in tensors:
             tensors[name] = numpy_helper.from_array(free, name)
-            graph.initializer.append(tensors[name])
+            add_initializer(model, tensors[name])
         node.input[1] = name
 
 
@@ -91,7 +117,7 @@ def _target_shape(
 
 
 def _freed(shape: NDArray[np.int64], zero_is_zero: bool) -> NDArray[np.int64] | None:
-    """The shape with a free batch in front, ``None`` where there is none to free or no way to say it."""
+    """The shape with a free batch in front, ``None`` where none can be freed."""
     if shape.size == 0 or shape[0] != 1:
         return None
     inferred = -1 in shape[1:]

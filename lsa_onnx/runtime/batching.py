@@ -1,32 +1,44 @@
 """How many samples one run takes, and which part of each tensor belongs to which sample.
 
-Nothing is assumed about a batch. A few of the user's own samples are run one by one and together; a batch is used only
-if every output, and every tensor to score, splits into the single runs again. That proves row independence, finds the
-batch axis of each tensor, and measures the rounding that a batch brings (the numerical floor of a score).
+Nothing is assumed about a batch. A few of the user's own samples are run one by one and together; a
+batch is used only if every output, and every tensor to score, splits into the single runs again.
+That shows row independence, finds the batch axis of each tensor, and measures the rounding that a
+batch brings (the numerical floor of a score).
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from lsa_onnx.errors import ModelError
 from lsa_onnx.rewrite import Scored, expose, rebatch
 from lsa_onnx.runtime.devices import Device
+from lsa_onnx.runtime.matching import (
+    UNVARYING,
+    Array,
+    Place,
+    Sums,
+    distinct,
+    locate,
+    own_axis,
+    sums_of_neighbours,
+)
 from lsa_onnx.runtime.session import Session, SessionPlan
 
-Array = NDArray[Any]
 Mode = Literal["free", "rebatched", "native"]
 
-# Batched and single runs may differ by rounding, more so in half precision. A mix of samples differs by far more.
+# Batched and single runs may differ by rounding, more so in half precision. A mix of samples differs
+# by far more.
 _TOLERANCE = 1e-3
 _HALF_TOLERANCE = 3e-2
+_HALF = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 _UNOPTIMISED = SessionPlan(optimisation="none", lean=True, prepack=False)
 
 
@@ -34,8 +46,8 @@ _UNOPTIMISED = SessionPlan(optimisation="none", lean=True, prepack=False)
 class Layout:
     """What one sample is, by the model's declared shapes.
 
-    ``leading`` is 1 for a batch that is free or fixed to 1, N for one fixed to N, and ``None`` where the input has no
-    batch axis: then the whole input is one sample and runs on its own.
+    ``leading`` is 1 for a batch that is free or fixed to 1, N for one fixed to N, and ``None`` where
+    the input has no batch axis: then the whole input is one sample and runs on its own.
     """
 
     sample_shape: tuple[int | None, ...] | None
@@ -79,8 +91,8 @@ class BatchPlan:
         sizes: Elements per sample of each.
         floors: Largest relative difference between its batched and single runs.
         rejected: Tensor → reason, for those that cannot be scored per sample.
-        expected: Tensor → sums of squares (‖a − b‖², ‖a‖², ‖b‖²) for each probe sample a against the next one b,
-            computed by numpy: what a scoring session must reproduce.
+        expected: Tensor → sums of squares (‖a − b‖², ‖a‖², ‖b‖²) for each probe sample a against the
+            next one b, computed by numpy: what a scoring session must reproduce.
     """
 
     model: onnx.ModelProto
@@ -92,7 +104,7 @@ class BatchPlan:
     sizes: dict[str, int]
     floors: dict[str, float]
     rejected: dict[str, str]
-    expected: dict[str, tuple[Array, Array, Array]]
+    expected: dict[str, Sums]
 
 
 @dataclass
@@ -138,14 +150,20 @@ class BatchProbe:
         """Run the samples and decide.
 
         Args:
-            feeds: Input name → samples, shape (k, ...); 2 or 3 samples say enough. With a fixed batch of N, N.
+            feeds: Input name → samples, shape (k, ...), the perturbed input first; 2 or 3 samples say
+                enough. With a fixed batch of N, N. Equal samples are set apart by ``distinct``.
+
+        Raises:
+            ModelError: The model does not run, or has a fixed batch that mixes its samples.
         """
+        feeds = distinct(feeds)
         names = [*self._elements, *self._outputs]
         if self._layout.leading is not None and self._layout.leading > 1:
-            return self._fixed(feeds, names)
+            return self._fixed(feeds, names, self._layout.leading)
         singles = self._singles(self._session(self._model, names), feeds)
         if self._layout.leading is None or len(singles) < 2:
-            why = "the input has no batch axis" if self._layout.leading is None else "only one sample"
+            alone = self._layout.leading is None
+            why = "the input has no batch axis" if alone else "only one sample to try"
             return self._native(singles, f"{why}: one sample per run")
         try:
             model = self._model if self._layout.free else rebatch(self._model)
@@ -168,18 +186,24 @@ class BatchProbe:
             for i in range(count)
         ]
 
-    def _match(self, singles: Sequence[Mapping[str, Array]], together: Mapping[str, Array]) -> _Findings:
+    def _tolerance(self, name: str) -> float:
+        return _HALF_TOLERANCE if self._elements.get(name) in _HALF else _TOLERANCE
+
+    def _match(
+        self, singles: Sequence[Mapping[str, Array]], together: Mapping[str, Array]
+    ) -> _Findings:
         found = _Findings()
         for name, batched in together.items():
             parts = [single[name] for single in singles]
-            half = self._elements.get(name) in (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
-            verdict = _locate(parts, batched, _HALF_TOLERANCE if half else _TOLERANCE)
-            if isinstance(verdict, _Place):
+            verdict = locate(parts, batched, self._tolerance(name))
+            if isinstance(verdict, Place):
+                if name in self._outputs and (verdict.axis, verdict.rows) != (0, 1):
+                    found.wrong[name] = "does not return one row per sample"
                 element = self._elements.get(name, onnx.TensorProto.FLOAT)
                 merged = parts[0].size if verdict.rows > 1 else None
                 found.scored[name] = Scored(name, verdict.axis, merged, element)
                 found.floors[name] = verdict.error
-            elif verdict == _UNVARYING and name not in self._outputs:
+            elif verdict == UNVARYING and name not in self._outputs:
                 found.unvarying[name] = verdict
             else:
                 found.wrong[name] = verdict
@@ -189,31 +213,35 @@ class BatchProbe:
         self, model: onnx.ModelProto, singles: Sequence[Mapping[str, Array]], found: _Findings
     ) -> BatchPlan:
         mode: Mode = "free" if self._layout.free else "rebatched"
-        note = (
-            f"{len(singles)} samples in one run equal {len(singles)} single runs"
-            if self._layout.free
-            else f"the fixed batch of 1 was freed: {len(singles)} samples in one run equal {len(singles)} single runs"
-        )
+        note = f"{len(singles)} samples in one run equal {len(singles)} single runs"
+        if not self._layout.free:
+            note = f"the fixed batch of 1 was freed: {note}"
         return self._finish(model, mode, note, None, singles, found)
 
     def _native(self, singles: Sequence[Mapping[str, Array]], note: str) -> BatchPlan:
         found = _Findings()
         for name, element in self._elements.items():
-            found.scored[name] = Scored(name, None, None, element)
             if len({single[name].shape for single in singles}) > 1:
                 found.unvarying[name] = "its shape depends on the sample's values"
-                del found.scored[name]
+            else:
+                found.scored[name] = Scored(name, None, None, element)
         return self._finish(self._model, "native", note, 1, singles, found)
 
-    def _fixed(self, feeds: Mapping[str, Array], names: Sequence[str]) -> BatchPlan:
-        """A batch fixed to N > 1: rows are independent if rolling the samples rolls the results."""
-        size = self._layout.leading
-        assert size is not None
+    def _fixed(self, feeds: Mapping[str, Array], names: Sequence[str], size: int) -> BatchPlan:
+        """A batch fixed to N > 1.
+
+        Rolling the samples must roll the results, and changing one sample must change its own
+        results only: a mean over the batch, say, passes the first test and not the second.
+        """
         session = self._session(self._model, names)
         first = session.run(feeds)
         rolled = session.run({name: np.roll(x, 1, axis=0) for name, x in feeds.items()})
-        axes = {name: _rolled_axis(first[name], rolled[name], size) for name in names}
-        mixed = [name for name in self._outputs if axes[name] is None]
+        changed = session.run({n: np.concatenate([x[1:2], x[1:]]) for n, x in feeds.items()})
+        axes = {
+            name: own_axis(first[name], rolled[name], changed[name], size, self._tolerance(name))
+            for name in names
+        }
+        mixed = [name for name in self._outputs if axes[name] != 0]
         if mixed:
             raise ModelError(
                 f"the model has a fixed batch of {size}, but output {mixed[0]!r} mixes its samples; "
@@ -223,7 +251,7 @@ class BatchProbe:
         for name, element in self._elements.items():
             axis = axes[name]
             if axis is None:
-                found.unvarying[name] = "it has no axis that counts the samples of a batch"
+                found.unvarying[name] = "it does not hold the samples of the batch apart"
             else:
                 found.scored[name] = Scored(name, axis, None, element)
         singles = [
@@ -242,7 +270,11 @@ class BatchProbe:
         singles: Sequence[Mapping[str, Array]],
         found: _Findings,
     ) -> BatchPlan:
-        scored = [item for name, item in found.scored.items() if name in self._elements]
+        sizes = {name: singles[0][name].size for name in found.scored if name in self._elements}
+        scored = [
+            dataclasses.replace(found.scored[name], elements=size or None)
+            for name, size in sizes.items()
+        ]
         return BatchPlan(
             model=model,
             mode=mode,
@@ -250,75 +282,12 @@ class BatchProbe:
             layout=self._layout,
             fixed_batch=fixed_batch,
             scored=scored,
-            sizes={item.tensor: max(singles[0][item.tensor].size, 1) for item in scored},
+            sizes={name: max(size, 1) for name, size in sizes.items()},
             floors={item.tensor: found.floors.get(item.tensor, 0.0) for item in scored},
             rejected=found.unvarying,
-            expected={item.tensor: _expected([s[item.tensor] for s in singles]) for item in scored},
+            expected={item.tensor: _neighbours(item, singles) for item in scored},
         )
 
 
-_UNVARYING = "it is the same for every sample"
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where the samples of a tensor are, and the largest relative difference found there."""
-
-    axis: int
-    rows: int
-    error: float
-
-
-def _locate(singles: Sequence[Array], batched: Array, tolerance: float) -> _Place | str:
-    """The axis along which ``batched`` is made of ``singles``, or what is wrong."""
-    shape = singles[0].shape
-    if any(single.shape != shape for single in singles):
-        return "has a shape that depends on the sample's values"
-    if batched.shape == shape:
-        return _UNVARYING if _same(singles, batched, tolerance) else "mixes the samples of a batch"
-    grown = [a for a in range(len(shape)) if batched.ndim == len(shape) and batched.shape[a] != shape[a]]
-    if len(grown) != 1 or batched.shape[grown[0]] != len(singles) * shape[grown[0]]:
-        return f"has shape {list(batched.shape)} in a batch, {list(shape)} alone"
-    axis = grown[0]
-    if axis > 0 and shape[axis] > 1:
-        return f"merges samples with other entries along axis {axis}"
-    parts = np.split(batched, len(singles), axis=axis)
-    error = max(relative_difference(part, one) for part, one in zip(parts, singles, strict=True))
-    if not error <= tolerance:
-        return f"differs by {error:.2g} (relative) between a batch and single runs"
-    return _Place(axis, shape[axis], error)
-
-
-def _same(singles: Sequence[Array], batched: Array, tolerance: float) -> bool:
-    return all(relative_difference(batched, single) <= tolerance for single in singles)
-
-
-def relative_difference(a: Array, b: Array) -> float:
-    """‖a − b‖ / ‖b‖ of two arrays of one shape; equal NaN and infinities count as no difference."""
-    if not np.issubdtype(a.dtype, np.number) or np.issubdtype(a.dtype, np.integer):
-        return 0.0 if np.array_equal(a, b) else float("inf")
-    first, second = a.astype(np.float64), b.astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        equal = (first == second) | (np.isnan(first) & np.isnan(second))
-        difference = np.where(equal, 0.0, first - second)
-    norm = float(np.linalg.norm(np.where(np.isfinite(second), second, 0.0)))
-    distance = float(np.linalg.norm(difference))
-    return distance / norm if norm > 0 else (0.0 if distance == 0 else float("inf"))
-
-
-def _rolled_axis(first: Array, rolled: Array, size: int) -> int | None:
-    """The axis of ``size`` along which rolling the samples rolled the tensor, ``None`` if there is none."""
-    for axis, length in enumerate(first.shape):
-        if length == size and relative_difference(np.roll(first, 1, axis=axis), rolled) <= _TOLERANCE:
-            return axis
-    return None
-
-
-def _expected(values: Sequence[Array]) -> tuple[Array, Array, Array]:
-    """‖a − b‖², ‖a‖² and ‖b‖² of each value a against the next one b."""
-    flat = [value.astype(np.float64).reshape(-1) for value in values]
-    following = [*flat[1:], flat[0]]
-    with np.errstate(invalid="ignore", over="ignore"):
-        difference = [float(((a - b) ** 2).sum()) for a, b in zip(flat, following, strict=True)]
-        squares = [float((a**2).sum()) for a in flat]
-    return np.asarray(difference), np.asarray(squares), np.asarray([*squares[1:], squares[0]])
+def _neighbours(item: Scored, singles: Sequence[Mapping[str, Array]]) -> Sums:
+    return sums_of_neighbours([single[item.tensor] for single in singles])

@@ -21,8 +21,9 @@ _RUNTIME_NAMES = {"float": "float32", "double": "float64"}
 def tensor_types(model: onnx.ModelProto, folder: Path, device: Device) -> TensorTypes:
     """Element type and shape of every tensor that a node of the main graph makes.
 
-    ONNX Runtime infers types for every operator it can run, those of other domains included. It reports an unknown
-    rank like a scalar's, so shapes fall back on ONNX's own inference there; ``None`` where neither knows.
+    ONNX Runtime infers types for every operator it can run, those of other domains included. It
+    reports an unknown rank like a scalar's, so shapes fall back on ONNX's own inference there;
+    ``None`` where neither knows.
 
     Args:
         model: The model, with external tensors in ``folder``.
@@ -37,7 +38,7 @@ def tensor_types(model: onnx.ModelProto, folder: Path, device: Device) -> Tensor
     try:
         seen = Session(expose(model, names), device, folder, plan).tensor_types()
     except ModelError:
-        # Some kinds of value (optional ones) may not leave a graph; the model itself must load all the same.
+        # Some kinds of value (optional ones) may not leave a graph; the model must load all the same.
         Session(model, device, folder, plan)
         return _inferred(model)
     inferred = _inferred(model)
@@ -58,7 +59,7 @@ def _plain_name(kind: str) -> str:
 def _inferred(model: onnx.ModelProto) -> TensorTypes:
     try:
         shaped = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    except (RuntimeError, onnx.shape_inference.InferenceError):
+    except (RuntimeError, ValueError, onnx.shape_inference.InferenceError):
         shaped = model
     found: TensorTypes = {}
     for value in (*shaped.graph.value_info, *shaped.graph.output):

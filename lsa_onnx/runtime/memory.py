@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import mmap
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ DEFAULT_BUDGET_BYTES = 512 * MEBIBYTE
 MAX_BATCH = 256
 # Clean and perturbed inputs, what the perturbation makes on the way, and the feed that the runtime copies.
 _INPUT_COPIES = 6
+_FLOAT_BYTES = 4
 # Interpreter, libraries and the sessions' own structures.
 _RESERVE_BYTES = 48 * MEBIBYTE
 
@@ -27,8 +29,9 @@ def bytes_per_sample(
 ) -> int:
     """An upper estimate of what scoring one more sample in a batch needs.
 
-    The twin holds two copies of the activations that are alive at once, and for the tensor being scored their
-    difference. Shapes come from ONNX's inference for a batch of 1; fusions make the true figure smaller.
+    The twin holds two copies of the activations that are alive at once, and for the tensor being
+    scored their difference, in float32 or better (with a copy of both where they are narrower).
+    Shapes come from ONNX's inference for a batch of 1; fusions make the true figure smaller.
 
     Args:
         model: The model that is run.
@@ -36,15 +39,21 @@ def bytes_per_sample(
         scored: Tensor → elements per sample, of the tensors that are scored.
     """
     sizes = _tensor_bytes(model, sample_shapes)
+    reductions = []
     for name, elements in scored.items():
-        sizes[name] = max(sizes.get(name, 0), 4 * elements)
-    largest = max((sizes[name] for name in scored), default=0)
-    inputs = sum(int(np.prod(shape)) * 4 for shape in sample_shapes.values())
-    return 2 * _peak(model.graph, sizes) + largest + _INPUT_COPIES * inputs
+        stored = sizes.get(name, 0)
+        casts = 2 * _FLOAT_BYTES * elements if stored < _FLOAT_BYTES * elements else 0
+        sizes[name] = max(stored, _FLOAT_BYTES * elements)
+        reductions.append(sizes[name] + casts)
+    inputs = sum(sizes.get(v.name, 0) for v in true_inputs(model.graph))
+    return 2 * _peak(model.graph, sizes) + max(reductions, default=0) + _INPUT_COPIES * inputs
 
 
 def batch_size(per_sample: int, budget_bytes: int | None) -> int:
-    """How many samples fit into the budget (of ``DEFAULT_BUDGET_BYTES`` if none is given), at least 1."""
+    """How many samples fit into the budget, 1 to ``MAX_BATCH``.
+
+    Without a budget, ``DEFAULT_BUDGET_BYTES`` are taken.
+    """
     budget = DEFAULT_BUDGET_BYTES if budget_bytes is None else budget_bytes
     return int(np.clip((budget - _RESERVE_BYTES) // max(per_sample, 1), 1, MAX_BATCH))
 
@@ -57,7 +66,8 @@ def estimate_bytes(per_sample: int, batch: int) -> int:
 def give_back_memory() -> None:
     """Return freed heap pages to the system; glibc keeps those of a closed session otherwise.
 
-    Matters for the peak: a model is parsed, optimised and loaded again, and each step would leave its pages behind.
+    Matters for the peak: a model is parsed, optimised and loaded again, and each step would leave
+    its pages behind.
     """
     name = ctypes.util.find_library("c") if sys.platform == "linux" else None
     trim = getattr(ctypes.CDLL(name), "malloc_trim", None) if name else None
@@ -70,27 +80,29 @@ def resident_bytes() -> int | None:
     status = Path("/proc/self/statm")
     if not status.exists():
         return None
-    return int(status.read_text().split()[1]) * 4096
+    return int(status.read_text().split()[1]) * mmap.PAGESIZE
 
 
 def _tensor_bytes(
     model: onnx.ModelProto, sample_shapes: Mapping[str, Sequence[int]]
 ) -> dict[str, int]:
+    """Tensor → bytes for one sample; the inputs alone where shapes cannot be inferred."""
     single = copy_model(model)
     for value in true_inputs(single.graph):
         dims = value.type.tensor_type.shape.dim
-        shape = sample_shapes.get(value.name)
-        if shape is None or len(dims) != len(shape) + 1:
-            continue
-        for dim, number in zip(dims, (1, *shape), strict=True):
+        shape = sample_shapes.get(value.name, ())
+        given = (1, *shape) if len(dims) == len(shape) + 1 else shape
+        for dim, number in zip(dims, given if len(given) == len(dims) else (), strict=False):
             dim.dim_value = int(number)
     # Declared outputs may name the freed batch; they would contradict the number given here.
     for value in single.graph.output:
         value.type.tensor_type.ClearField("shape")
+    # Recorded shapes of another batch would too.
+    del single.graph.value_info[:]
     try:
         shaped = onnx.shape_inference.infer_shapes(single, data_prop=True)
-    except (RuntimeError, onnx.shape_inference.InferenceError):
-        return {}
+    except (RuntimeError, ValueError, onnx.shape_inference.InferenceError):
+        shaped = single
     return {
         value.name: _bytes(value)
         for value in (*shaped.graph.value_info, *shaped.graph.output, *shaped.graph.input)
@@ -100,7 +112,14 @@ def _tensor_bytes(
 def _bytes(value: onnx.ValueInfoProto) -> int:
     shape = dimensions(value) or []
     numbers = [d if isinstance(d, int) else 1 for d in shape]
-    return 4 * int(np.prod(numbers, dtype=np.int64))
+    return _item_bytes(value) * int(np.prod(numbers, dtype=np.int64))
+
+
+def _item_bytes(value: onnx.ValueInfoProto) -> int:
+    element = value.type.tensor_type.elem_type
+    if element in (onnx.TensorProto.UNDEFINED, onnx.TensorProto.STRING):
+        return _FLOAT_BYTES
+    return int(onnx.helper.tensor_dtype_to_np_dtype(element).itemsize)
 
 
 def _peak(graph: onnx.GraphProto, sizes: Mapping[str, int]) -> int:

@@ -1,8 +1,9 @@
 """The scoring session: clean and perturbed inputs in, sums of squares per sample and layer out.
 
-How it gets the speed of plain inference (measured in benchmarks/scan.py): ONNX Runtime first optimises the model with
-the wanted tensors exposed, so fusions stop where a tensor is wanted and nowhere else; the twin is built on that graph,
-and runs without further optimisation in an order that frees each activation right after its reduction.
+How it gets the speed of plain inference (measured in benchmarks/scan.py): ONNX Runtime first
+optimises the model with the wanted tensors exposed, so fusions stop where a tensor is wanted and
+nowhere else; the twin is built on that graph, and runs without further optimisation in an order
+that frees each activation right after its reduction.
 """
 
 from __future__ import annotations
@@ -10,31 +11,37 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
+from google.protobuf.message import DecodeError
 
 from lsa_onnx.errors import ModelError
 from lsa_onnx.measures import SumsOfSquares
-from lsa_onnx.rewrite import Comparison, Scored, compare, expose
+from lsa_onnx.rewrite import Comparison, compare, expose
+from lsa_onnx.rewrite.graph import dependents
 from lsa_onnx.runtime.batching import BatchPlan
 from lsa_onnx.runtime.devices import Device
+from lsa_onnx.runtime.matching import Array, distinct, stack_rows
 from lsa_onnx.runtime.memory import give_back_memory
 from lsa_onnx.runtime.session import Session, SessionPlan
 
-Array = NDArray[Any]
 Engine = Literal["optimised twin", "plain twin"]
 
 # The twin must reproduce what numpy finds on the probe samples; ‖·‖² doubles the relative error of ‖·‖.
 _CHECK_TOLERANCE = 2e-2
+_SMALLEST = float(np.finfo(np.float32).tiny)
+_LARGEST = float(np.finfo(np.float32).max)
 _LEAN = SessionPlan(optimisation="none", lean=True)
 
 
 @dataclass(frozen=True)
 class ScoredBatch:
-    """One run: sums of squares, shape (n, layers), and the model's outputs for both branches."""
+    """One run: sums of squares, shape (n, layers), and the model's outputs for both branches.
+
+    An output is of shape (n, ...), or an object array (n,) where samples differ in shape.
+    """
 
     sums: SumsOfSquares
     clean: dict[str, Array]
@@ -72,21 +79,25 @@ class ScoringSession:
         self._folder = folder
         self._workspace = workspace
         self._device = device
-        self.scored = list(plan.scored)
+        varying = dependents(plan.model.graph, [perturb], by_value=True)
+        self.scored = [item for item in plan.scored if item.tensor in varying]
+        self._constant = [item.tensor for item in plan.scored if item.tensor not in varying]
         self.engine: Engine = "optimised twin"
         self._comparison, self._session = self._optimised() or self._plain()
 
     def verify(self, feeds: Mapping[str, Array]) -> dict[str, str]:
         """Hold the session to the plan's ``expected`` sums on the probe samples.
 
-        Falls back on the unoptimised twin when the optimised one fails; what that cannot reproduce either is dropped.
+        Falls back on the unoptimised twin when the optimised one fails; what that cannot reproduce
+        either is dropped.
 
         Args:
-            feeds: The probe samples, input name → shape (k, ...).
+            feeds: The probe samples that the plan was made with, input name → shape (k, ...).
 
         Returns:
-            Tensor → reason, for each tensor that was dropped.
+            Tensor → reason, for each tensor that is not scored.
         """
+        feeds = distinct(feeds)
         wrong = self._disagreements(feeds)
         if wrong and self.engine == "optimised twin":
             self._comparison, self._session = self._plain()
@@ -94,7 +105,8 @@ class ScoringSession:
         if wrong:
             self.scored = [item for item in self.scored if item.tensor not in wrong]
             self._comparison, self._session = self._plain()
-        return wrong
+        held = f"it does not depend on {self._perturb!r}, the input that is perturbed"
+        return {**dict.fromkeys(self._constant, held), **wrong}
 
     def run(self, feeds: Mapping[str, Array], perturbed: Array) -> ScoredBatch:
         """Score n samples.
@@ -121,15 +133,15 @@ class ScoringSession:
         given = {**feeds, second: perturbed}
         result = self._session.run({n: layout.feed(_padded(x, size)) for n, x in given.items()})
         names = [self._comparison.sums[item.tensor] for item in self.scored]
-        alone = self._plan.fixed_batch == 1
 
         def column(parts: list[str]) -> Array:
-            if not parts:
-                return np.zeros((count, 0))
-            return np.stack([result[p].reshape(-1)[:count] for p in parts], 1).astype(np.float64)
+            columns = [_per_sample(part, result[part].reshape(-1), size) for part in parts]
+            return np.stack([np.zeros(size), *columns], 1, dtype=np.float64)[:count, 1:]
 
         def outputs(of: Mapping[str, str]) -> dict[str, Array]:
-            return {o: (result[n][None] if alone else result[n][:count]) for o, n in of.items()}
+            if self._plan.fixed_batch == 1:
+                return {output: result[name][None] for output, name in of.items()}
+            return {o: _per_sample(n, result[n], size)[:count] for o, n in of.items()}
 
         return ScoredBatch(
             SumsOfSquares(
@@ -142,7 +154,7 @@ class ScoringSession:
         )
 
     def _optimised(self) -> tuple[Comparison, Session] | None:
-        """The twin of the graph as ONNX Runtime optimises it, ``None`` where that does not work."""
+        """The twin of the graph as ONNX Runtime optimises it; ``None`` where that does not work."""
         target = self._workspace / "optimised.onnx"
         exposed = expose(self._plan.model, [item.tensor for item in self.scored])
         save = SessionPlan(prepack=False, save_optimised=target)
@@ -152,7 +164,7 @@ class ScoringSession:
             optimised = onnx.load(target, load_external_data=False)
             comparison = compare(optimised, self.scored, self._outputs, [self._perturb])
             session = Session(comparison.model, self._device, self._workspace, _LEAN)
-        except (ModelError, OSError):
+        except (ModelError, OSError, DecodeError):
             # A fused operator without a serialised form, say. The plain twin needs none of this.
             return None
         return comparison, session
@@ -168,19 +180,30 @@ class ScoringSession:
         for index, item in enumerate(self.scored):
             got = (batch.sums.difference, batch.sums.clean, batch.sums.perturbed)
             expected = self._plan.expected[item.tensor]
-            scale = max(float(np.nanmax(expected[1], initial=0.0)), np.finfo(np.float32).tiny)
+            scale = max(float(np.nanmax(expected[1], initial=0.0)), _SMALLEST)
             pairs = [(g[:, index], e) for g, e in zip(got, expected, strict=True)]
             if not all(_agree(g, e, scale) for g, e in pairs):
-                found[item.tensor] = "its score in the graph differs from numpy's on the probe samples"
+                found[item.tensor] = "its score in the graph is not numpy's on the probe samples"
         return found
 
 
 def _agree(got: Array, expected: Array, scale: float) -> bool:
-    """Whether sums agree; overflow to infinity in float32 and NaN on both sides count as agreement."""
-    both_bad = ~np.isfinite(got) & (~np.isfinite(expected) | (expected > np.finfo(np.float32).max))
+    """Whether sums agree; overflow in float32 and NaN on both sides count as agreement."""
+    both_bad = ~np.isfinite(got) & (~np.isfinite(expected) | (expected > _LARGEST))
     with np.errstate(invalid="ignore"):
         close = np.abs(got - expected) <= _CHECK_TOLERANCE * expected + 1e-6 * scale
     return bool(np.all(close | both_bad))
+
+
+def _per_sample(name: str, values: Array, size: int) -> Array:
+    """``values``, checked to have one row per sample: the probe saw fewer samples at a time."""
+    rows = len(values) if values.ndim else 0
+    if rows != size:
+        raise ModelError(
+            f"{name!r} has {rows} rows for a batch of {size} samples; score one sample per run "
+            "with --batch 1"
+        )
+    return values
 
 
 def _padded(x: Array, size: int) -> Array:
@@ -191,16 +214,13 @@ def _padded(x: Array, size: int) -> Array:
 
 
 def _joined(pieces: Sequence[ScoredBatch]) -> ScoredBatch:
-    def rows(parts: Sequence[Array]) -> Array:
-        return np.concatenate(parts, axis=0)
-
     sums = SumsOfSquares(
-        rows([p.sums.difference for p in pieces]),
-        rows([p.sums.clean for p in pieces]),
-        rows([p.sums.perturbed for p in pieces]),
+        np.concatenate([p.sums.difference for p in pieces]),
+        np.concatenate([p.sums.clean for p in pieces]),
+        np.concatenate([p.sums.perturbed for p in pieces]),
     )
     return ScoredBatch(
         sums,
-        {name: rows([p.clean[name] for p in pieces]) for name in pieces[0].clean},
-        {name: rows([p.perturbed[name] for p in pieces]) for name in pieces[0].perturbed},
+        {name: stack_rows([p.clean[name] for p in pieces]) for name in pieces[0].clean},
+        {name: stack_rows([p.perturbed[name] for p in pieces]) for name in pieces[0].perturbed},
     )

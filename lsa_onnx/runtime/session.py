@@ -6,15 +6,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
 from lsa_onnx.errors import ModelError
 from lsa_onnx.runtime.devices import Device, thread_count
+
+if TYPE_CHECKING:
+    import onnx
 
 Array = NDArray[np.generic]
 Optimisation = Literal["all", "extended", "none"]
@@ -33,8 +35,9 @@ _FOLDER_KEY = "session.model_external_initializers_file_folder_path"
 class SessionPlan:
     """How to build a session.
 
-    ``lean`` runs each node as early as its inputs allow, in graph order, and plans no memory ahead: an activation is
-    freed as soon as its last reader ran. ``save_optimised`` writes the optimised graph there, weights beside it.
+    ``lean`` runs each node as early as its inputs allow, in graph order, and plans no memory ahead:
+    an activation is freed as soon as its last reader ran. ``save_optimised`` writes the optimised
+    graph there, weights beside it.
     """
 
     optimisation: Optimisation = "all"
@@ -66,18 +69,23 @@ class Session:
         """
         ort.set_default_logger_severity(_FATAL_ONLY)
         options = _options(plan or SessionPlan(), folder)
-        source = str(model) if isinstance(model, Path) else model.SerializeToString()
         try:
+            source = str(model) if isinstance(model, Path) else model.SerializeToString()
             self._session = ort.InferenceSession(source, options, providers=device.providers)
-        except Exception as error:  # ORT raises a dozen unrelated classes, none of them documented
+        except Exception as error:
+            # ONNX Runtime raises a dozen unrelated classes, none of them documented.
             raise ModelError(f"ONNX Runtime cannot load the model: {first_line(error)}") from error
         self._device = device
         self.provider: str = self._session.get_providers()[0]
         self.output_names: list[str] = [value.name for value in self._session.get_outputs()]
 
     def tensor_types(self) -> dict[str, tuple[str, list[int | str | None]]]:
-        """Type (``tensor(float)``) and shape of each output, as ONNX Runtime inferred them; [] for an unknown rank."""
-        return {value.name: (value.type, list(value.shape)) for value in self._session.get_outputs()}
+        """Type (``tensor(float)``) and shape of each output, as ONNX Runtime inferred them.
+
+        The shape is [] for an unknown rank.
+        """
+        outputs = self._session.get_outputs()
+        return {value.name: (value.type, list(value.shape)) for value in outputs}
 
     def run(
         self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None
@@ -93,16 +101,19 @@ class Session:
                 values = self._run_bound(feeds, names)
             else:
                 values = self._session.run(names, dict(feeds))
-        except Exception as error:  # see __init__
-            raise ModelError(f"ONNX Runtime failed to run the model: {first_line(error)}") from error
-        # A result is a view into an arena region; kept alive, it pins the whole region and the next run takes another.
+        except Exception as error:
+            # See __init__.
+            what = first_line(error)
+            raise ModelError(f"ONNX Runtime failed to run the model: {what}") from error
+        # A result is a view into an arena region; kept alive, it pins the whole region and the next
+        # run takes another.
         return {
             name: value.copy() if isinstance(value, np.ndarray) else value
             for name, value in zip(names, values, strict=True)
         }
 
     def _run_bound(self, feeds: Mapping[str, Array], names: Sequence[str]) -> list[Any]:
-        """Feeds are copied to the device once and results once back, without a stop at the host in between."""
+        """Copy feeds to the device once and results back once, with no stop at the host between."""
         binding = self._session.io_binding()
         kind, index = self._device.kind, self._device.index
         for name, array in feeds.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import platform
 from dataclasses import dataclass
 
@@ -67,7 +67,7 @@ def assemble(findings: Findings) -> Report:
     )
     return Report(
         tool_version=__version__,
-        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        created=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
         model=_model_section(f.subject, f.head),
         input=_input_section(f.subject),
         data=data,

@@ -48,14 +48,19 @@ def _data(e: Evidence) -> Iterator[tuple[str, str]]:
     if e.data.synthetic:
         yield (
             "synthetic-data",
-            "The inputs are synthetic: uniform noise, not data of this model's task. "
-            "The ranking of layers may differ on real inputs; give --data.",
+            (
+                "The inputs are synthetic: uniform noise, not data of this model's task. "
+                "The ranking of layers may differ on real inputs; give --data."
+            ),
         )
     elif e.data.samples < FEW_SAMPLES:
+        count = f"{e.data.samples} sample{'s' * (e.data.samples != 1)}"
         yield (
             "few-samples",
-            f"Only {e.data.samples} samples: intervals are wide and the list is unstable; "
-            f"use {FEW_SAMPLES} or more.",
+            (
+                f"Only {count}: intervals are wide and the list is unstable; "
+                f"use {FEW_SAMPLES} or more."
+            ),
         )
 
 
@@ -66,8 +71,10 @@ def _accuracy(e: Evidence) -> Iterator[tuple[str, str]]:
     if e.accuracy.interval[0] <= chance:
         yield (
             "accuracy-near-chance",
-            f"Clean accuracy {e.accuracy.value:.1%} is not above chance ({chance:.1%}): the range, "
-            "mean, std, layout or labels are probably wrong, and so are the scores.",
+            (
+                f"Clean accuracy {e.accuracy.value:.1%} is not above chance ({chance:.1%}): the range, "
+                "mean, std, layout or labels are probably wrong, and so are the scores."
+            ),
         )
 
 
@@ -75,8 +82,10 @@ def _attacks(e: Evidence) -> Iterator[tuple[str, str]]:
     if e.results and all(result.kind == "noise" for result in e.results):
         yield (
             "noise-only",
-            "Only random noise was applied. It ranks layers, but says nothing about robustness: "
-            "an attack finds far worse inputs of the same size.",
+            (
+                "Only random noise was applied. It ranks layers, but says nothing about robustness: "
+                "an attack finds far worse inputs of the same size."
+            ),
         )
 
 
@@ -86,8 +95,10 @@ def _observer(e: Evidence) -> Iterator[tuple[str, str]]:
         flips = f" and flips {o.label_flips} labels" if o.label_flips else ""
         yield (
             "observer-difference",
-            f"Observing changes the outputs by up to {o.max_relative_difference:.2g} (relative)"
-            f"{flips}, on {o.n} samples: what was scored is not quite what is deployed.",
+            (
+                f"Observing changes the outputs by up to {o.max_relative_difference:.2g} (relative)"
+                f"{flips}, on {o.n} samples: what was scored is not quite what is deployed."
+            ),
         )
 
 
@@ -103,26 +114,36 @@ def _scores(e: Evidence) -> Iterator[tuple[str, str]]:
     if undefined:
         yield (
             "near-zero-norm",
-            f"{_named(undefined)} had a clean norm near zero for some samples; "
-            "their relative error is undefined and left out.",
+            (
+                f"{_named(undefined)} had a clean norm near zero for some samples; "
+                "their relative error is undefined and left out."
+            ),
         )
     floors = {info.tensor: info.numerical_floor or 0.0 for info in e.layers}
     close = sorted({s.tensor for s in scores if _near_floor(s, floors[s.tensor])})
     if close:
         yield (
             "numerical-floor",
-            f"{_named(close)} moved by less than {_FLOOR_FACTOR:g} times the rounding between a "
-            "batched and a single run: use a stronger perturbation to rank it.",
+            (
+                f"{_named(close)} moved by less than {_FLOOR_FACTOR:g} times the rounding between a "
+                "batched and a single run: use a stronger perturbation to rank it."
+            ),
         )
 
 
 def _list(e: Evidence) -> Iterator[tuple[str, str]]:
-    if e.layers and not e.mvl.layers:
-        yield (
-            "empty-mvl",
+    if not e.layers or e.mvl.layers:
+        return
+    if e.mvl.mu is None:
+        yield "empty-mvl", "The MVL list is empty: no layer has a relative error that is defined."
+        return
+    yield (
+        "empty-mvl",
+        (
             f"No layer's mean CM exceeds μ + {e.mvl.eta:g} σ; lower --eta, or name the largest "
-            "with --top-k.",
-        )
+            "with --top-k."
+        ),
+    )
 
 
 def _batch(e: Evidence) -> Iterator[tuple[str, str]]:

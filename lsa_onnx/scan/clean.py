@@ -1,4 +1,4 @@
-"""The untouched model on clean inputs: the accuracy that is printed first, and what the observer check compares to."""
+"""The untouched model on clean inputs: its accuracy, and what the observer check compares to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lsa_onnx.errors import DataError, GateFailed
 from lsa_onnx.prediction import Head, predicted_classes
-from lsa_onnx.report.document import Accuracy, ObserverCheck
+from lsa_onnx.report.document import Accuracy
 from lsa_onnx.runtime.devices import Device
 from lsa_onnx.runtime.session import Session
 from lsa_onnx.scan.listener import Listener
@@ -41,7 +41,13 @@ class CleanRun:
 
 
 def run_clean(
-    subject: Subject, head: Head | None, device: Device, batch: int, one_by_one: bool, listener: Listener
+    subject: Subject,
+    head: Head | None,
+    device: Device,
+    batch: int,
+    *,
+    one_by_one: bool,
+    listener: Listener,
 ) -> CleanRun:
     """Run the model file itself, as it would be deployed, over all clean samples.
 
@@ -67,7 +73,8 @@ def run_clean(
         predicted = predicted_classes(head, outputs) if head else None
         if predicted is not None and head is not None:
             classes.append(predicted)
-            _check_labels(labels, head, outputs)
+            if labels is not None and head.kind == "scores":
+                require_known_labels(labels, int(np.prod(outputs[head.output].shape[1:])))
         count = len(feeds[subject.input.name])
         kept.offer(outputs, count)
         listener.advance(count)
@@ -118,39 +125,39 @@ def require_accuracy(accuracy: Accuracy | None, expected: float | None) -> None:
         return
     if accuracy is None:
         raise DataError(
-            "--expect-accuracy needs labels and a model that predicts classes; give --labels, or leave it out"
+            f"--expect-accuracy {expected:g} needs labels and a model that predicts classes; "
+            "give --labels, or leave it out"
         )
     if accuracy.value < expected:
         raise GateFailed(
-            f"clean accuracy {accuracy.value:.4f} on {accuracy.n} samples is below the expected {expected:g}; "
-            "check --range, --mean, --std, --layout and the labels"
+            f"clean accuracy {accuracy.value:.4f} on {accuracy.n} samples is below the expected "
+            f"{expected:g}; check --range, --mean, --std, --layout and the labels"
         )
 
 
-def observe(clean: CleanRun, instrumented: dict[str, Array], head: Head | None) -> ObserverCheck:
-    """The untouched model against the instrumented one on the samples kept of the clean run.
+def require_known_labels(labels: Array, classes: int) -> None:
+    """Refuse labels, shape (n,), that are not in 0 to ``classes`` − 1.
 
-    Args:
-        clean: The clean run.
-        instrumented: Outputs of the instrumented model for the same samples.
-        head: How a class is read.
+    Raises:
+        DataError: One is not.
     """
-    absolute = relative = 0.0
-    for name, deployed in clean.outputs.items():
-        if deployed.dtype.kind not in "fiub" or deployed.size == 0:
-            continue
-        first, second = deployed.astype(np.float64), instrumented[name].astype(np.float64)
-        with np.errstate(invalid="ignore"):
-            difference = np.where(first == second, 0.0, np.abs(first - second))
-        largest = float(np.nan_to_num(difference, posinf=0.0).max())
-        scale = float(np.abs(np.where(np.isfinite(first), first, 0.0)).max())
-        absolute = max(absolute, largest)
-        relative = max(relative, largest / scale if scale > 0 else 0.0)
-    flips = None
-    if head is not None and clean.classes is not None:
-        seen = predicted_classes(head, instrumented)
-        flips = None if seen is None else int((seen != clean.classes[: clean.kept]).sum())
-    return ObserverCheck(clean.kept, absolute, relative, flips)
+    wrong = labels[(labels < 0) | (labels >= classes)]
+    if wrong.size:
+        raise DataError(
+            f"label {int(wrong[0])} is not one of the model's {classes} classes "
+            f"(0..{classes - 1}); give labels that count from 0, or --labels none"
+        )
+
+
+def declared_classes(subject: Subject, head: Head | None) -> int | None:
+    """The number of classes, where the model file says it: before anything runs."""
+    if head is None or head.kind != "scores":
+        return None
+    shapes = {value.name: value.shape for value in subject.model.outputs}
+    sizes = (shapes.get(head.output) or [])[1:]
+    numbers = [size for size in sizes if isinstance(size, int)]
+    # One axis of scores: anything else is judged by the values of a run.
+    return numbers[0] if len(numbers) == len(sizes) == 1 and numbers[0] > 1 else None
 
 
 def _run(
@@ -165,20 +172,12 @@ def _run(
         rows = {name: x[start : start + size] for name, x in deployed.items()}
         real = len(next(iter(rows.values())))
         if real < size:
-            rows = {n: np.concatenate([x, np.repeat(x[-1:], size - real, 0)]) for n, x in rows.items()}
+            rows = {name: _filled(x, size) for name, x in rows.items()}
         run = session.run({n: layout.feed(x) for n, x in rows.items()}, list(subject.outputs))
         pieces.append({n: v[None] if one_by_one else v[:real] for n, v in run.items()})
     return {name: np.concatenate([piece[name] for piece in pieces]) for name in subject.outputs}
 
 
-def _check_labels(labels: Array | None, head: Head, outputs: dict[str, Array]) -> None:
-    if labels is None or head.kind != "scores":
-        return
-    values = outputs[head.output]
-    count = int(np.prod(values.shape[1:]))
-    if labels.min() < 0 or labels.max() >= count:
-        wrong = int(labels.min() if labels.min() < 0 else labels.max())
-        raise DataError(
-            f"label {wrong} is not one of the model's {count} classes (0..{count - 1}); "
-            "give labels that count from 0, or --labels none"
-        )
+def _filled(x: Array, size: int) -> Array:
+    """``x`` with its last row repeated until there are ``size``."""
+    return np.concatenate([x, np.repeat(x[-1:], size - len(x), axis=0)])

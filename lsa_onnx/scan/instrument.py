@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from lsa_onnx.errors import DataError
 from lsa_onnx.layers import plan_layers
 from lsa_onnx.report.document import LayerInfo, NotScored
+from lsa_onnx.report.text import size as size_text
 from lsa_onnx.runtime.batching import BatchPlan, BatchProbe
 from lsa_onnx.runtime.devices import Device
 from lsa_onnx.runtime.inspection import tensor_types
 from lsa_onnx.runtime.memory import (
-    MEBIBYTE,
     batch_size,
     bytes_per_sample,
     estimate_bytes,
@@ -114,7 +114,8 @@ def _probe_feeds(subject: Subject) -> dict[str, Array]:
     for value in subject.held:
         feeds[value.name] = np.repeat(feeds[value.name][:1], count, axis=0)
     if fixed and count < fixed:
-        return {n: np.concatenate([x, np.repeat(x[-1:], fixed - count, 0)]) for n, x in feeds.items()}
+        missing = fixed - count
+        return {n: np.concatenate([x, np.repeat(x[-1:], missing, 0)]) for n, x in feeds.items()}
     return feeds
 
 
@@ -129,8 +130,8 @@ def _batch(subject: Subject, plan: BatchPlan, options: ScanOptions) -> tuple[int
     smallest = estimate_bytes(per_sample, plan.fixed_batch or 1)
     if bound is not None and smallest > bound:
         raise DataError(
-            f"--max-memory {bound / MEBIBYTE:.0f} MiB is too little: scoring one sample needs about "
-            f"{smallest / MEBIBYTE:.0f} MiB; allow more, or score fewer tensors with --layers"
+            f"--max-memory {size_text(bound)} is too little: scoring one sample needs about "
+            f"{size_text(smallest)}; allow more, or score fewer tensors with --layers"
         )
     size = options.batch or batch_size(per_sample, bound)
     fixed = plan.fixed_batch or 1

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from lsa_onnx.attacks import Pairs, Perturbation, parse_perturbation
+from lsa_onnx.attacks import Pairs, Perturbation, parse_perturbations
 from lsa_onnx.inputs import open_perturbed
-from lsa_onnx.prediction import find_head
-from lsa_onnx.report.document import ObserverCheck, Report
-from lsa_onnx.runtime.devices import resolve_device
+from lsa_onnx.prediction import Head, find_head
+from lsa_onnx.report.document import ObserverCheck, PerturbationResult, Report
+from lsa_onnx.runtime.devices import Device, resolve_device
 from lsa_onnx.scan.assemble import Findings, assemble
-from lsa_onnx.scan.clean import require_accuracy, run_clean
-from lsa_onnx.scan.instrument import build_instrument
+from lsa_onnx.scan.clean import (
+    CleanRun,
+    declared_classes,
+    require_accuracy,
+    require_known_labels,
+    run_clean,
+)
+from lsa_onnx.scan.instrument import Instrument, build_instrument
 from lsa_onnx.scan.listener import Listener
 from lsa_onnx.scan.options import ScanOptions
 from lsa_onnx.scan.scoring_pass import PassSettings, score_perturbation
@@ -39,39 +46,17 @@ def scan(
     """
     options, listener = options or ScanOptions(), listener or Listener()
     started = time.perf_counter()
-    perturbations: list[Perturbation] = [
-        parse_perturbation(text, options.seed) for text in dict.fromkeys(options.perturbations)
-    ]
+    noises = parse_perturbations(options.perturbations, options.seed)
     device = resolve_device(options.device)
-    if device.note:
-        listener.message(device.note)
     subject = open_subject(str(model), options)
-    if subject.dataset.synthetic:
-        listener.message(
-            "no --data: inputs are SYNTHETIC, uniform in the declared range; scores are indicative"
-        )
-    perturbations += _pairs(subject, options)
-    instrument = build_instrument(subject, options, device)
+    perturbations = [*noises, *_pairs(subject, options)]
     head = find_head(subject.model.proto)
-    clean = run_clean(
-        subject, head, device, instrument.batch, instrument.plan.fixed_batch == 1, listener
-    )
-    if clean.accuracy is not None:
-        listener.clean_accuracy(clean.accuracy)
-    require_accuracy(clean.accuracy, options.expect_accuracy)
-    settings = PassSettings(
-        head=head,
-        layers=instrument.layers,
-        sizes=[instrument.plan.sizes[info.tensor] for info in instrument.layers],
-        batch=instrument.batch,
-        seed=options.seed,
-        eta=options.eta,
-        top_k=options.top_k,
-    )
-    passes = [
-        score_perturbation(subject, instrument.session, each, clean, settings, listener)
-        for each in perturbations
-    ]
+    _check_labels(subject, head)
+    instrument = build_instrument(subject, options, device)
+    # Nothing is said before the input proved usable: an error is then the only line there is.
+    _announce(subject, device, listener)
+    clean = _clean(subject, instrument, head, device, options, listener)
+    passes = _passes(subject, instrument, perturbations, clean, head, options, listener)
     listener.end()
     return assemble(
         Findings(
@@ -86,6 +71,64 @@ def scan(
             seconds=time.perf_counter() - started,
         )
     )
+
+
+def _announce(subject: Subject, device: Device, listener: Listener) -> None:
+    if device.note:
+        listener.message(device.note)
+    if subject.dataset.synthetic:
+        listener.message(
+            "no --data: inputs are SYNTHETIC, uniform in the declared range; scores are indicative"
+        )
+
+
+def _check_labels(subject: Subject, head: Head | None) -> None:
+    classes = declared_classes(subject, head)
+    if subject.dataset.labels is not None and classes is not None:
+        require_known_labels(subject.dataset.labels, classes)
+
+
+def _clean(
+    subject: Subject,
+    instrument: Instrument,
+    head: Head | None,
+    device: Device,
+    options: ScanOptions,
+    listener: Listener,
+) -> CleanRun:
+    """The untouched model; its accuracy is told, and held to the gate, before anything is scored."""
+    one_by_one = instrument.plan.fixed_batch == 1
+    clean = run_clean(
+        subject, head, device, instrument.batch, one_by_one=one_by_one, listener=listener
+    )
+    if clean.accuracy is not None:
+        listener.clean_accuracy(clean.accuracy)
+    require_accuracy(clean.accuracy, options.expect_accuracy)
+    return clean
+
+
+def _passes(
+    subject: Subject,
+    instrument: Instrument,
+    perturbations: Sequence[Perturbation],
+    clean: CleanRun,
+    head: Head | None,
+    options: ScanOptions,
+    listener: Listener,
+) -> list[tuple[PerturbationResult, ObserverCheck]]:
+    settings = PassSettings(
+        head=head,
+        layers=instrument.layers,
+        sizes=[instrument.plan.sizes[info.tensor] for info in instrument.layers],
+        batch=instrument.batch,
+        seed=options.seed,
+        eta=options.eta,
+        top_k=options.top_k,
+    )
+    return [
+        score_perturbation(subject, instrument.session, each, clean, settings, listener)
+        for each in perturbations
+    ]
 
 
 def _pairs(subject: Subject, options: ScanOptions) -> list[Perturbation]:

@@ -13,8 +13,9 @@ from lsa_onnx.measures import Scores
 from lsa_onnx.prediction import Head, predicted_classes
 from lsa_onnx.report.document import LayerInfo, ObserverCheck, PerturbationResult
 from lsa_onnx.runtime.scoring import ScoringSession
-from lsa_onnx.scan.clean import CleanRun, accuracy_of, observe
+from lsa_onnx.scan.clean import CleanRun, accuracy_of
 from lsa_onnx.scan.listener import Listener
+from lsa_onnx.scan.observer import Observer
 from lsa_onnx.scan.subject import Subject
 from lsa_onnx.statistics import bootstrap_weights
 
@@ -45,11 +46,11 @@ def score_perturbation(
     """Run one perturbation over all samples.
 
     Returns:
-        Its result, and how the instrumented model's clean outputs compare with the untouched one's.
+        Its result, and how the instrumented model's clean outputs compare with those of the
+        untouched one.
     """
-    scores = Scores(settings.sizes)
+    scores, observer = Scores(settings.sizes), Observer(clean, settings.head)
     total = len(subject.dataset)
-    instrumented: list[dict[str, Array]] = []
     classes: list[Array] = []
     listener.begin(perturbation.name, total)
     for start in range(0, total, settings.batch):
@@ -59,17 +60,14 @@ def score_perturbation(
         x_adv = perturbation(Batch(x, labels, start, subject.spec.low, subject.spec.high))
         scored = session.run(feeds, x_adv)
         scores.add(scored.sums, x, x_adv, bootstrap_weights(settings.seed, start, stop))
-        if start < clean.kept:
-            kept = min(stop, clean.kept) - start
-            instrumented.append({name: value[:kept] for name, value in scored.clean.items()})
+        observer.add(start, scored.clean)
         found = predicted_classes(settings.head, scored.perturbed) if settings.head else None
         if found is not None:
             classes.append(found)
         listener.advance(stop - start)
-    outputs = {n: np.concatenate([part[n] for part in instrumented]) for n in instrumented[0]}
     predicted = np.concatenate(classes) if classes else None
     result = _result(subject, perturbation, scores, predicted, clean, settings)
-    return result, observe(clean, outputs, settings.head)
+    return result, observer.check()
 
 
 def _result(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from lsa_onnx.errors import DataError, ModelError
@@ -25,6 +24,10 @@ from lsa_onnx.report.document import ValueDescription
 from lsa_onnx.rewrite import prepend
 from lsa_onnx.runtime.batching import Layout, input_layout
 from lsa_onnx.scan.options import SYNTHETIC_SAMPLES, ScanOptions
+from lsa_onnx.statistics import row_slices
+
+if TYPE_CHECKING:
+    import onnx
 
 Array = NDArray[Any]
 
@@ -69,17 +72,30 @@ class Subject:
     def feeds(self, start: int, stop: int) -> tuple[dict[str, Array], Array | None]:
         """Inputs by name, each (n, ...), in declared units; and the labels (n,) or ``None``."""
         x, labels = self.dataset.batch(start, stop)
-        others = {
-            value.name: _held_values(self.dataset, value, start, stop, self.spec)
-            for value in self.held
-        }
+        others = {value.name: self._held_values(value, start, stop) for value in self.held}
         return {self.input.name: x, **others}, labels
 
     def as_deployed(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """The same inputs as the untouched model takes them: normalised."""
+        if self.spec.is_identity:
+            return dict(feeds)
         x = feeds[self.input.name]
-        normalised = (x.astype(np.float64) * self.scale + self.offset).astype(x.dtype)
+        normalised = np.empty_like(x)
+        for part in row_slices(len(x), x[:1].size):
+            normalised[part] = x[part].astype(np.float64) * self.scale + self.offset
         return {**feeds, self.input.name: normalised}
+
+    def _held_values(self, value: ValueDescription, start: int, stop: int) -> Array:
+        """Of an input that is not perturbed, shape (n, ...)."""
+        dtype = np.dtype(value.dtype if value.dtype != "bool" else "bool_")
+        if value.name in self.dataset.extra_names:
+            return self.dataset.batch_of(value.name, start, stop).astype(dtype, copy=False)
+        # Synthetic data: the middle of the range for floats, zeros (a valid index) for integers.
+        dims = (value.shape or [])[0 if self.layout.leading is None else 1 :]
+        filler = self.spec.low + self.spec.width / 2 if dtype.kind == "f" else 0
+        return np.full(
+            (stop - start, *(d if isinstance(d, int) else 1 for d in dims)), filler, dtype
+        )
 
 
 def open_subject(path: str, options: ScanOptions) -> Subject:
@@ -166,24 +182,13 @@ def _require_held(dataset: Dataset, held: list[ValueDescription]) -> None:
         )
 
 
-def _held_values(
-    dataset: Dataset, value: ValueDescription, start: int, stop: int, spec: InputSpec
-) -> Array:
-    dtype = np.dtype(value.dtype if value.dtype != "bool" else "bool_")
-    if value.name in dataset.extra_names:
-        return dataset.batch_of(value.name, start, stop).astype(dtype, copy=False)
-    # Synthetic data: the middle of the range for floats, zeros (a valid index) for integers.
-    shape = tuple(d if isinstance(d, int) else 1 for d in (value.shape or [])[1:])
-    filler = spec.low + spec.width / 2 if dtype.kind == "f" else 0
-    return np.full((stop - start, *shape), filler, dtype)
-
-
 def _prepare(
     model: Model, target: ValueDescription, spec: InputSpec, dataset: Dataset, layout: Layout
 ) -> tuple[onnx.ModelProto, Array, Array]:
     """Fold the normalisation into the graph; also its scale and offset for use outside of it."""
     shape = dataset.sample_shape
-    channels = channel_count(spec.layout, shape) or max(len(spec.mean or ()), len(spec.std or ()), 1)
+    given = max(len(spec.mean or ()), len(spec.std or ()), 1)
+    channels = channel_count(spec.layout, shape) or given
     scale, offset = spec.affine(channels)
     axis = {"NCHW": 1, "NHWC": len(shape), "flat": len(shape)}[resolve_layout(spec.layout, shape)]
     broadcast = [channels if channels > 1 and a == axis else 1 for a in range(len(shape) + 1)]

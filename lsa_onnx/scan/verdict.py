@@ -39,20 +39,44 @@ def verdict(
         )
     details = [_effect(result, accuracy) for result in results]
     if not mvl.layers:
-        text = (
-            f"No layer stands out among {len(layers)} under {mvl.perturbation} at η = {mvl.eta:g}."
-        )
-        return Verdict("no layer stands out", text, details)
-    scores = {s.tensor: s for r in results if r.name == mvl.perturbation for s in r.layers}
+        return Verdict("no layer stands out", _nobody(layers, results, mvl), details)
     worst = mvl.layers[0]
-    mean = scores[worst].relative_error.mean or 0.0
+    mean = _means(results, mvl)[worst]
     named = ", ".join(mvl.layers[:3]) + (", …" if len(mvl.layers) > 3 else "")
+    listed = f"{len(mvl.layers)} of {_layers(len(layers))}"
     text = (
-        f"{len(mvl.layers)} of {len(layers)} layers are most vulnerable under "
+        f"{listed} {'is' if len(mvl.layers) == 1 else 'are'} most vulnerable under "
         f"{mvl.perturbation}: {named}. "
         f"{worst} moves most, by {mean:.1%} of its norm."
     )
     return Verdict("layers found", text, details)
+
+
+def _nobody(
+    layers: Sequence[LayerInfo], results: Sequence[PerturbationResult], mvl: MvlList
+) -> str:
+    means = _means(results, mvl)
+    if not means:
+        return (
+            f"No layer has a relative error under {mvl.perturbation}: "
+            f"it is undefined for all {_layers(len(layers))}."
+        )
+    largest = max(means, key=means.__getitem__)
+    among = f"among {_layers(len(means))} " if len(means) > 1 else ""
+    return (
+        f"No layer stands out {among}under {mvl.perturbation} at η = {mvl.eta:g}; "
+        f"{largest} moves most, by {means[largest]:.1%} of its norm."
+    )
+
+
+def _means(results: Sequence[PerturbationResult], mvl: MvlList) -> dict[str, float]:
+    """Mean CM by tensor under the perturbation of ``mvl``, in graph order, where it is defined."""
+    scores = [s for r in results if r.name == mvl.perturbation for s in r.layers]
+    return {s.tensor: s.relative_error.mean for s in scores if s.relative_error.mean is not None}
+
+
+def _layers(count: int) -> str:
+    return f"{count} layer{'' if count == 1 else 's'}"
 
 
 def _effect(result: PerturbationResult, clean: Accuracy | None) -> str:

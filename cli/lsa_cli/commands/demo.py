@@ -27,8 +27,8 @@ from lsa_onnx.scan import ScanOptions, scan
 @click.option("--open", "open_page", is_flag=True, help="Open the page in a browser.")
 def command(html: str, json: str | None, *, open_page: bool) -> None:
     """Scan a small digit classifier, offline, in a few seconds."""
-    require_writable(json, html)
     model, data = digits_model(), digits_data()
+    require_writable(json, html, (model, data))
     shown = ["lsa-onnx", "scan", str(model), "--data", str(data), "--html", html]
     click.echo(f"$ {shlex.join(shown)}", err=True)
     options = ScanOptions(data=data, command=("lsa-onnx", *sys.argv[1:]))

@@ -48,11 +48,14 @@ def _machine() -> Rows:
         ("Threads", f"{thread_count()} (the CPUs this process may use)"),
         *((name, _installed(name)) for name in _PACKAGES),
     ]
-    for status in usable_providers():
-        rows.append((status.provider, "works" if status.usable else f"no: {status.problem}"))
+    rows += [
+        (status.provider, "works" if status.usable else f"no: {status.problem}")
+        for status in usable_providers()
+    ]
     repair = both_wheels_installed()
     if repair is not None:
-        rows.append(("Problem", f"onnxruntime and onnxruntime-gpu are both installed; run: {repair}"))
+        problem = f"onnxruntime and onnxruntime-gpu are both installed; run: {repair}"
+        rows.append(("Problem", problem))
     device = resolve_device("auto")
     return [*rows, ("--device auto", f"{device.name}{f' ({device.note})' if device.note else ''}")]
 

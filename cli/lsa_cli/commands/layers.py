@@ -8,6 +8,7 @@ import json as json_format
 import click
 
 from lsa_cli.options import device_option, layers_option, model_argument
+from lsa_cli.output import require_writable
 from lsa_cli.terminal import results
 from lsa_onnx.files import write_atomically
 from lsa_onnx.layers import plan_layers
@@ -24,6 +25,7 @@ from lsa_onnx.runtime.inspection import tensor_types
 @click.option("--json", metavar="FILE|-", help="Write the list as JSON; - for stdout.")
 def command(model: str, layers: tuple[str, ...], device: str, json: str | None) -> None:
     """List the layers of MODEL that a scan would score, and every other tensor with the reason."""
+    require_writable(json, None, (model,))
     loaded = load_model(model)
     types = tensor_types(loaded.proto, loaded.folder, resolve_device(device))
     plan = plan_layers(loaded.proto, types, layers)

@@ -81,7 +81,7 @@ def command(
     quiet: bool,
     **rest: Any,
 ) -> None:
-    """Score every layer of MODEL under perturbations and name the most vulnerable ones.
+    r"""Score every layer of MODEL under perturbations and name the most vulnerable ones.
 
     \b
     lsa-onnx scan model.onnx --data images.npz --html report.html
@@ -93,7 +93,8 @@ def command(
         command=("lsa-onnx", *sys.argv[1:]),
         **rest,
     )
-    require_writable(json, html)
+    labels = None if options.labels == "none" else options.labels
+    require_writable(json, html, (model, data, labels, options.perturbed))
     with TerminalListener(quiet) as listener:
         report = scan(model, options, listener)
     deliver(report, json, html, verbose=verbose)

@@ -1,0 +1,37 @@
+"""The input side: what the numbers mean (``InputSpec``), and the data themselves (``Dataset``)."""
+
+from __future__ import annotations
+
+from lsa_onnx.inputs.dataset import Dataset
+from lsa_onnx.inputs.opening import open_data
+from lsa_onnx.inputs.pairs import open_perturbed
+from lsa_onnx.inputs.sidecar import load_spec, sidecar_path, write_sidecar
+from lsa_onnx.inputs.spec import (
+    InputSpec,
+    Layout,
+    SampleShape,
+    as_layout,
+    channel_count,
+    parse_floats,
+    parse_range,
+    resolve_layout,
+)
+from lsa_onnx.inputs.synthetic import synthetic_data
+
+__all__ = [
+    "Dataset",
+    "InputSpec",
+    "Layout",
+    "SampleShape",
+    "as_layout",
+    "channel_count",
+    "load_spec",
+    "open_data",
+    "open_perturbed",
+    "parse_floats",
+    "parse_range",
+    "resolve_layout",
+    "sidecar_path",
+    "synthetic_data",
+    "write_sidecar",
+]

@@ -1,0 +1,139 @@
+"""Which arrays of a file are the samples, the labels and the model's further inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lsa_onnx.errors import DataError
+from lsa_onnx.inputs.arrays import NpzFile, StoredArray, idx_file, is_idx, npy_file
+from lsa_onnx.inputs.guard import reading
+
+_LABEL_KEYS = ("y", "labels", "label")
+
+
+@dataclass
+class Found:
+    """Arrays of one source, headers only, and what the report should say about the choice."""
+
+    x: StoredArray
+    y: StoredArray | None = None
+    extra: dict[str, StoredArray] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def from_npz(
+    path: Path,
+    *,
+    x_key: str | None = None,
+    y_key: str | None = None,
+    split: str | None = None,
+    input_names: Sequence[str] = (),
+    x_names: Sequence[str] = ("x", "x_test"),
+    use_labels: bool = True,
+) -> Found:
+    """Choose from an .npz: the keys given, else ``x_names``, the model's inputs, the only arrays.
+
+    Args:
+        path: the file.
+        x_key: array of the samples, chosen by the user.
+        y_key: array of the labels, chosen by the user.
+        split: "test" takes x_test and y_test, "train" x_train and y_train, and so on.
+        input_names: the model's inputs, the one that is perturbed first.
+        x_names: usual names of the samples' array, best first.
+        use_labels: whether to look for labels.
+
+    Raises:
+        DataError: a key is absent, or the arrays cannot be told apart; the keys are listed.
+    """
+    file = NpzFile(path)
+    if split is not None and x_key is None:
+        x_key = f"x_{split}"
+    key = x_key or _usual_key(file.keys, (*x_names, *input_names[:1]))
+    key = key or _only_key(file, input_names)
+    labels = (y_key or _label_key(file, key)) if use_labels else None
+    found = Found(file.array(key), file.array(labels) if labels else None)
+    found.extra = {name: file.array(name) for name in input_names[1:] if name in file.keys}
+    if len(file.keys) > 1:
+        found.notes.append(f"array {key!r} used" + (f", labels from {labels!r}" if labels else ""))
+    return found
+
+
+def from_idx(path: Path, *, gzipped: bool, use_labels: bool = True) -> Found:
+    """Samples from an IDX file, and labels from the file that goes with it by name, if any.
+
+    Raises:
+        DataError: either file is damaged or may not be read.
+    """
+    found = Found(idx_file(path, gzipped=gzipped))
+    sibling = _idx_labels(path) if use_labels else None
+    if sibling is not None:
+        found.y = idx_file(sibling, gzipped=sibling.suffix == ".gz")
+        found.notes.append(f"labels from {sibling.name!r}")
+    return found
+
+
+def label_array(path: Path, y_key: str | None) -> StoredArray | None:
+    """The labels in an npy, npz or IDX file; ``None`` where the file is none of these.
+
+    Raises:
+        DataError: the file cannot be read, or holds several arrays and none is chosen.
+    """
+    with reading(path), path.open("rb") as file:
+        head = file.read(8)
+    if head.startswith(b"\x93NUMPY"):
+        return npy_file(path)
+    if head.startswith(b"\x1f\x8b") or is_idx(head):
+        return idx_file(path, gzipped=not is_idx(head))
+    if not head.startswith(b"PK"):
+        return None
+    npz = NpzFile(path)
+    key = y_key or _usual_key(npz.keys, (*_LABEL_KEYS, "y_test"))
+    if key is None and len(npz.keys) != 1:
+        raise DataError(f"{str(path)!r} holds {_listed(npz.keys)}; choose the labels with --y-key")
+    return npz.array(key or npz.keys[0])
+
+
+def _usual_key(keys: list[str], names: Sequence[str]) -> str | None:
+    return next((name for name in names if name in keys), None)
+
+
+def _only_key(file: NpzFile, input_names: Sequence[str]) -> str:
+    """The only array, or of two the one that is not a list of labels."""
+    keys = [key for key in file.keys if key not in input_names[1:]]
+    if len(keys) == 2:
+        keys = [key for key in keys if not _looks_like_labels(file.array(key))] or keys
+    if len(keys) != 1:
+        accepted = "x, x_test, the model's input name, or a single array"
+        text = f"{str(file.path)!r} holds {_listed(file.keys)}; the samples may be {accepted}"
+        raise DataError(f"{text}; choose with --x-key (and --y-key)")
+    return keys[0]
+
+
+def _label_key(file: NpzFile, x_key: str) -> str | None:
+    twin = ["y" + x_key[1:]] if x_key.startswith("x") else []
+    named = _usual_key(file.keys, [key for key in (*twin, *_LABEL_KEYS) if key != x_key])
+    others = [key for key in file.keys if key != x_key]
+    if named is None and len(others) == 1 and _looks_like_labels(file.array(others[0])):
+        samples = file.array(x_key)
+        return others[0] if len(samples) == len(file.array(others[0])) else None
+    return named
+
+
+def _looks_like_labels(array: StoredArray) -> bool:
+    one_per_sample = len(array.shape) == 1 or (len(array.shape) == 2 and array.shape[1] == 1)
+    return one_per_sample and array.dtype.kind in "iu"
+
+
+def _idx_labels(path: Path) -> Path | None:
+    stem = path.name.removesuffix(".gz")
+    if "images" not in stem:
+        return None
+    name = stem.replace("images", "labels").replace("idx3", "idx1").replace("idx4", "idx1")
+    candidates = [path.with_name(name), path.with_name(name + ".gz")]
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+def _listed(keys: Sequence[str]) -> str:
+    return "the arrays " + ", ".join(map(repr, keys)) if keys else "no arrays"

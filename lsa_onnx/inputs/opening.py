@@ -1,0 +1,269 @@
+"""Open data of any supported kind as a ``Dataset``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lsa_onnx.errors import DataError
+from lsa_onnx.inputs.archives import Container, Folder, TarFile, ZipFile
+from lsa_onnx.inputs.arrays import npy_file
+from lsa_onnx.inputs.choose import Found, from_idx, from_npz, label_array
+from lsa_onnx.inputs.classes import ImageSet, arrange
+from lsa_onnx.inputs.dataset import ArraySamples, Dataset, Labels, fingerprint, select
+from lsa_onnx.inputs.detect import ACCEPTED, Kind, detect
+from lsa_onnx.inputs.geometry import plan_conversion
+from lsa_onnx.inputs.images import Hash, ImageSamples, Survey, plan_images, survey_images
+from lsa_onnx.inputs.labels import class_numbers, read_text_labels, require_length
+from lsa_onnx.inputs.spec import InputSpec, SampleShape, resolve_layout
+from lsa_onnx.inputs.units import Units
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+NO_LABELS = "none"
+
+
+@dataclass(frozen=True)
+class _Request:
+    path: Path
+    spec: InputSpec
+    sample_shape: SampleShape
+    units: Units
+    labels: str | None
+    x_key: str | None
+    y_key: str | None
+    samples: int | None
+    seed: int
+    split: str | None
+    resize: bool
+    input_names: Sequence[str]
+
+    @property
+    def source(self) -> str:
+        return repr(str(self.path))
+
+
+def open_data(
+    path: str | os.PathLike[str],
+    spec: InputSpec,
+    sample_shape: SampleShape,
+    *,
+    dtype: DTypeLike = np.float32,
+    labels: str | os.PathLike[str] | None = None,
+    x_key: str | None = None,
+    y_key: str | None = None,
+    samples: int | None = None,
+    seed: int = 0,
+    split: str | None = None,
+    resize: bool = False,
+    input_names: Sequence[str] = (),
+) -> Dataset:
+    """Open the data at ``path``; arrays are checked whole, images as far as their headers go.
+
+    Args:
+        path: npz, npy, IDX, or JPEG and PNG images in a folder, .tar, .tar.gz or .zip; told apart
+            by content.
+        spec: what the values mean.
+        sample_shape: shape of one model input without the batch axis, ``None`` for a free
+            dimension.
+        dtype: floating point type that batches have.
+        labels: a file of labels (npy, npz, IDX, or text with one integer per line) for all samples
+            of the source in their order; "none" to ignore labels; by default those that the source
+            itself holds.
+        x_key: array of an npz that holds the samples.
+        y_key: array of an npz that holds the labels.
+        samples: how many samples to draw at random; all by default.
+        seed: of the draw and of the order, which is random even when all samples are used.
+        split: "train", "test", ... where the source has such folders or arrays; test by default.
+        resize: scale image files of another size bilinearly.
+        input_names: the model's inputs, first the one that the samples are for; others are looked
+            up in an npz.
+
+    Raises:
+        DataError: the data or labels cannot be read, do not fit the model, or break the declared
+            range.
+    """
+    request = _Request(
+        path=Path(path),
+        spec=spec,
+        sample_shape=tuple(sample_shape),
+        units=Units(spec, dtype),
+        labels=None if labels is None else os.fspath(labels),
+        x_key=x_key,
+        y_key=y_key,
+        samples=samples,
+        seed=seed,
+        split=split,
+        resize=resize,
+        input_names=tuple(input_names),
+    )
+    kind = detect(request.path)
+    if kind in ("npz", "npy", "idx", "idx.gz"):
+        return _open_arrays(request, kind)
+    return _open_images(request, kind)
+
+
+def _open_arrays(request: _Request, kind: Kind) -> Dataset:
+    found = _find_arrays(request, kind)
+    labels, label_notes = _array_labels(request, found)
+    index, drawn = select(len(found.x), request.samples, request.seed, found.x.name)
+    if 0 in found.x.shape:
+        raise DataError(
+            f"{found.x.name} has shape {found.x.shape}: samples without values; give other data"
+        )
+    layout = resolve_layout(request.spec.layout, request.sample_shape)
+    plan = plan_conversion(found.x.shape[1:], request.sample_shape, layout, found.x.name)
+    _require_extra_lengths(found)
+    rows = found.x.select(index)
+    samples = ArraySamples(rows, plan, request.units, found.x.name, index)
+    chosen = None if labels is None else labels[index]
+    return Dataset(
+        samples,
+        source=str(request.path),
+        fingerprint=fingerprint(samples.survey, chosen),
+        selection=index,
+        available=len(found.x),
+        sample_shape=plan.shape,
+        units=request.units,
+        labels=chosen,
+        notes=[
+            *found.notes,
+            *drawn,
+            *request.units.notes(rows.data.dtype),
+            *plan.notes,
+            *label_notes,
+        ],
+        extra={name: array.select(index) for name, array in found.extra.items()},
+    )
+
+
+def _find_arrays(request: _Request, kind: Kind) -> Found:
+    if request.resize:
+        raise DataError(
+            f"--resize works on image files, {request.source} is {kind}; "
+            "store the arrays in the model's size"
+        )
+    if kind == "npz":
+        return from_npz(
+            request.path,
+            x_key=request.x_key,
+            y_key=request.y_key,
+            split=request.split,
+            input_names=request.input_names,
+            use_labels=request.labels is None,
+        )
+    _refuse_npz_options(request, kind)
+    if request.split is not None:
+        text = f"--split {request.split!r}: {request.source} is {kind} and has no splits"
+        raise DataError(f"{text}; leave the option out")
+    if kind == "npy":
+        return Found(npy_file(request.path))
+    return from_idx(request.path, gzipped=kind == "idx.gz", use_labels=request.labels is None)
+
+
+def _require_extra_lengths(found: Found) -> None:
+    for name, array in found.extra.items():
+        if len(array) != len(found.x):
+            text = f"{array.name} holds {len(array)} rows for the model input {name!r}"
+            raise DataError(
+                f"{text}, {found.x.name} holds {len(found.x)} samples; give one row per sample"
+            )
+
+
+def _refuse_npz_options(request: _Request, kind: Kind) -> None:
+    # --y-key may also choose in the file of --labels.
+    own_labels = request.labels in (None, NO_LABELS)
+    for flag, key in (
+        ("--x-key", request.x_key),
+        ("--y-key", request.y_key if own_labels else None),
+    ):
+        if key is not None:
+            raise DataError(
+                f"{flag} {key!r} chooses an array of an npz, {request.source} is {kind}; "
+                "leave it out"
+            )
+
+
+def _array_labels(request: _Request, found: Found) -> tuple[Labels | None, list[str]]:
+    if request.labels is not None:
+        return _given_labels(request, len(found.x))
+    if found.y is None:
+        return None, []
+    labels, notes = class_numbers(found.y.select().read(0, len(found.y)), found.y.name)
+    require_length(len(labels), len(found.x), found.y.name, found.x.name)
+    return labels, notes
+
+
+def _given_labels(request: _Request, samples: int) -> tuple[Labels | None, list[str]]:
+    if request.labels is None or request.labels == NO_LABELS:
+        return None, ["labels ignored (--labels none)"]
+    path = Path(request.labels)
+    stored = label_array(path, request.y_key)
+    values = read_text_labels(path) if stored is None else stored.select().read(0, len(stored))
+    labels, notes = class_numbers(values, repr(str(path)))
+    require_length(len(labels), samples, repr(str(path)), request.source)
+    return labels, [f"labels from {str(path)!r}", *notes]
+
+
+def _open_images(request: _Request, kind: Kind) -> Dataset:
+    container, images, notes = _list_images(request, kind)
+    index, drawn = select(len(images.members), request.samples, request.seed, request.source)
+    labels, classes, label_notes = images.labels, images.classes, [images.label_note]
+    if request.labels is not None:
+        labels, label_notes = _given_labels(request, len(images.members))
+        classes = None
+    encoded = container.pick([images.members[position] for position in index])
+    found: list[Survey] = []
+
+    def survey(digest: Hash) -> None:
+        found.append(survey_images(encoded, digest))
+
+    chosen = None if labels is None else labels[index]
+    digest = fingerprint(survey, chosen)
+    layout = resolve_layout(request.spec.layout, request.sample_shape)
+    target = plan_images(
+        found[0], request.sample_shape, layout, resize=request.resize, source=request.source
+    )
+    return Dataset(
+        ImageSamples(encoded, target, request.units),
+        source=str(request.path),
+        fingerprint=digest,
+        selection=index,
+        available=len(images.members),
+        sample_shape=target.shape,
+        units=request.units,
+        labels=chosen,
+        classes=classes,
+        notes=[
+            *notes,
+            *drawn,
+            *request.units.notes(np.dtype(np.uint8)),
+            *target.notes,
+            *label_notes,
+        ],
+    )
+
+
+def _list_images(request: _Request, kind: Kind) -> tuple[Container, ImageSet, list[str]]:
+    _refuse_npz_options(request, kind)
+    container: Container
+    if kind == "folder":
+        container = Folder(request.path)
+    elif kind == "zip":
+        container = ZipFile(request.path)
+    else:
+        container = TarFile(request.path, gzipped=kind == "tar.gz")
+    listing = container.list_images()
+    if not listing.members:
+        text = f"{request.source} holds no JPEG or PNG images"
+        raise DataError(
+            f"{text} ({'; '.join(listing.notes()) or 'nothing else either'}); {ACCEPTED}"
+        )
+    images = arrange(listing.members, request.split, request.source)
+    return container, images, [*images.notes, *listing.notes()]

@@ -1,0 +1,79 @@
+"""Perturbed samples made elsewhere, paired with the clean ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lsa_onnx.errors import DataError
+from lsa_onnx.inputs.arrays import npy_file
+from lsa_onnx.inputs.choose import Found, from_npz
+from lsa_onnx.inputs.dataset import ArraySamples, Dataset, fingerprint
+from lsa_onnx.inputs.detect import detect
+from lsa_onnx.inputs.geometry import plan_conversion
+from lsa_onnx.inputs.spec import resolve_layout
+from lsa_onnx.inputs.units import Units
+
+if TYPE_CHECKING:
+    import os
+
+
+def open_perturbed(
+    path: str | os.PathLike[str], dataset: Dataset, *, x_key: str | None = None
+) -> Dataset:
+    """The perturbed counterparts of ``dataset``: same samples, same order, same units.
+
+    Args:
+        path: npz (``x_key``, else ``x_adv``, ``x_perturbed``, ``x``, ``x_test`` or the only array)
+            or npy with one row per sample of the *whole* source of ``dataset``, in the source's own
+            order (for images: sorted by path).
+        dataset: the clean samples.
+        x_key: array of an npz that holds the samples.
+
+    Raises:
+        DataError: another number of samples or shape, or values that break the declared range.
+    """
+    file = Path(path)
+    found = _perturbed_arrays(file, x_key)
+    if len(found.x) != dataset.available:
+        text = (
+            f"{found.x.name} holds {len(found.x)} samples, "
+            f"the clean data {dataset.source} hold {dataset.available}"
+        )
+        chosen = (
+            f" (of which {len(dataset)} are chosen)" if len(dataset) != dataset.available else ""
+        )
+        raise DataError(
+            f"{text}{chosen}; give one perturbed sample for each clean one, in the same order"
+        )
+    units = Units(dataset.spec, dataset.dtype)
+    layout = resolve_layout(dataset.spec.layout, dataset.sample_shape)
+    plan = plan_conversion(found.x.shape[1:], dataset.sample_shape, layout, found.x.name)
+    rows = found.x.select(dataset.selection)
+    samples = ArraySamples(rows, plan, units, found.x.name, dataset.selection)
+    return Dataset(
+        samples,
+        source=str(file),
+        fingerprint=fingerprint(samples.survey, dataset.labels),
+        selection=dataset.selection,
+        available=dataset.available,
+        sample_shape=plan.shape,
+        units=units,
+        labels=dataset.labels,
+        classes=dataset.classes,
+        notes=[*found.notes, *units.notes(rows.data.dtype), *plan.notes],
+        extra=dataset.extra,
+    )
+
+
+def _perturbed_arrays(path: Path, x_key: str | None) -> Found:
+    kind = detect(path)
+    if kind == "npy" and x_key is None:
+        return Found(npy_file(path))
+    if kind != "npz":
+        text = f"{str(path)!r} is {kind}" + (
+            f" and --x-key {x_key!r} is given" if kind == "npy" else ""
+        )
+        raise DataError(f"{text}; perturbed samples are read from an npy, or an array of an npz")
+    names = ("x_adv", "x_perturbed", "x", "x_test")
+    return from_npz(path, x_key=x_key, x_names=names, use_labels=False)

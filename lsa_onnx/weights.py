@@ -1,0 +1,218 @@
+"""Where the weights of a model are: inside its file, in files beside it, or moved out by us.
+
+External data makes a model file point at other files, so every such pointer is checked before
+anything follows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import BinaryIO
+
+import onnx
+from onnx import external_data_helper, numpy_helper
+
+from lsa_onnx.errors import ModelError, UnsafeModelError
+from lsa_onnx.rewrite.graph import subgraphs
+
+INLINE_LIMIT_BYTES = 1024
+# ONNX Runtime maps external tensors; page-aligned ones need no copy.
+_ALIGNMENT = 4096
+# ONNX Runtime reads the bytes behind this location from its own memory.
+_MEMORY_MARKER = "_ORT_MEM_ADDR_"
+_KNOWN_KEYS = frozenset({"location", "offset", "length", "checksum", "basepath"})
+# Typed fields hold these unpacked, while a file holds two or four elements per byte.
+_PACKED = frozenset({"INT4", "UINT4", "FLOAT4E2M1", "INT2", "UINT2"})
+_DATA_FIELDS = (
+    "raw_data",
+    "float_data",
+    "int32_data",
+    "int64_data",
+    "double_data",
+    "uint64_data",
+)
+
+
+def all_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every constant of the model: initializers and node attributes, in subgraphs and functions."""
+    yield from _graph_tensors(model.graph)
+    for function in model.functions:
+        for node in function.node:
+            yield from _node_tensors(node)
+
+
+def _graph_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        yield from _node_tensors(node)
+
+
+def _node_tensors(node: onnx.NodeProto) -> Iterator[onnx.TensorProto]:
+    for attribute in node.attribute:
+        if attribute.HasField("t"):
+            yield attribute.t
+        yield from attribute.tensors
+        sparse = [attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []
+        for each in (*sparse, *attribute.sparse_tensors):
+            yield from (each.values, each.indices)
+    for inner in subgraphs(node):
+        yield from _graph_tensors(inner)
+
+
+def is_external(tensor: onnx.TensorProto) -> bool:
+    """Whether the data of ``tensor`` is in another file."""
+    return bool(tensor.data_location == onnx.TensorProto.EXTERNAL)
+
+
+def element_count(tensor: onnx.TensorProto) -> int:
+    """Number of elements of a tensor, by its dimensions."""
+    count = 1
+    for dim in tensor.dims:
+        count *= dim
+    return count
+
+
+def find_external_files(source: Path, model: onnx.ModelProto) -> tuple[Path | None, list[Path]]:
+    """The folder of the model's external data and the files there, each checked.
+
+    Links are followed only where they lead to the folder that the model itself leads to (download
+    caches are made so); their locations in ``model`` are replaced by the real ones.
+
+    Args:
+        source: The model file.
+        model: Its content.
+
+    Returns:
+        ``None`` and no files for a model without external data.
+
+    Raises:
+        ModelError: A file is missing or too short, or an entry makes no sense.
+        UnsafeModelError: A tensor refers to data outside the folder of the model.
+    """
+    tensors = [tensor for tensor in all_tensors(model) if is_external(tensor)]
+    if not tensors:
+        return None, []
+    beside = source.parent.resolve()
+    files = [_external_file(beside, tensor) for tensor in tensors]
+    for folder in dict.fromkeys((beside, source.resolve().parent)):
+        if all(folder in file.parents for file in files):
+            break
+    else:
+        stray = next(
+            t for t, file in zip(tensors, files, strict=True) if beside not in file.parents
+        )
+        raise _outside(stray, _entries(stray)["location"])
+    for tensor, file in zip(tensors, files, strict=True):
+        _require_data(tensor, file)
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = file.relative_to(folder).as_posix()
+    return folder, list(dict.fromkeys(files))
+
+
+def _entries(tensor: onnx.TensorProto) -> dict[str, str]:
+    return {entry.key: entry.value for entry in tensor.external_data}
+
+
+def _external_file(beside: Path, tensor: onnx.TensorProto) -> Path:
+    location = _entries(tensor).get("location", "")
+    posix, windows = PurePosixPath(location), PureWindowsPath(location)
+    absolute = posix.is_absolute() or bool(windows.drive or windows.root)
+    upward = ".." in posix.parts or ".." in windows.parts
+    if not location or absolute or upward or _MEMORY_MARKER in location or "\0" in location:
+        raise _outside(tensor, location)
+    return (beside / location).resolve()
+
+
+def _outside(tensor: onnx.TensorProto, location: str) -> UnsafeModelError:
+    return UnsafeModelError(
+        f"tensor {tensor.name!r} refers to data at {location!r}, outside the folder of the model; "
+        "only files in the model's own folder are read"
+    )
+
+
+def _require_data(tensor: onnx.TensorProto, file: Path) -> None:
+    """That ``file`` holds the bytes that ``tensor`` wants of it."""
+    entries = _entries(tensor)
+    location = entries["location"]
+    unknown = sorted(entries.keys() - _KNOWN_KEYS)
+    if unknown:
+        raise ModelError(
+            f"tensor {tensor.name!r} describes its data by {unknown[0]!r}, which is not one of "
+            f"{', '.join(sorted(_KNOWN_KEYS))}; export the model again"
+        )
+    offset, length = (_number(tensor, key, entries.get(key, "0")) for key in ("offset", "length"))
+    if not file.is_file():
+        raise ModelError(
+            f"tensor {tensor.name!r} needs the file {location!r}, which is not beside the model; "
+            "copy it there"
+        )
+    end, size = offset + max(length, _stored_bytes(tensor)), file.stat().st_size
+    if end > size:
+        raise ModelError(
+            f"tensor {tensor.name!r} ends at byte {end} of {location!r}, which has {size} bytes; "
+            "the file is cut short"
+        )
+
+
+def _number(tensor: onnx.TensorProto, key: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ModelError(
+            f"tensor {tensor.name!r} gives {text!r} as the {key} of its data; "
+            "a number of bytes is expected"
+        )
+    return int(text)
+
+
+def _stored_bytes(tensor: onnx.TensorProto) -> int:
+    """Bytes that the elements take at least."""
+    kind = onnx.TensorProto.DataType.Name(tensor.data_type)
+    if kind in _PACKED or kind in ("STRING", "UNDEFINED"):
+        return 0
+    return element_count(tensor) * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+
+
+def move_weights_out(model: onnx.ModelProto, file: BinaryIO) -> None:
+    """Move every initializer above ``INLINE_LIMIT_BYTES`` from ``model`` (changed) to ``file``."""
+    for tensor in model.graph.initializer:
+        data = _movable_bytes(tensor)
+        if len(data) <= INLINE_LIMIT_BYTES:
+            continue
+        file.write(b"\0" * (-file.tell() % _ALIGNMENT))
+        offset = file.tell()
+        file.write(data)
+        _refer(tensor, Path(file.name).name, offset, len(data))
+
+
+def _movable_bytes(tensor: onnx.TensorProto) -> bytes:
+    """The data as a file would hold it; nothing where it is to stay in the model."""
+    kind = onnx.TensorProto.DataType.Name(tensor.data_type)
+    if kind == "STRING" or is_external(tensor):
+        return b""
+    if tensor.raw_data:
+        return bytes(tensor.raw_data)
+    if kind in _PACKED or element_count(tensor) <= INLINE_LIMIT_BYTES // 8:
+        return b""
+    return numpy_helper.to_array(tensor).tobytes()
+
+
+def _refer(tensor: onnx.TensorProto, location: str, offset: int, length: int) -> None:
+    for field in _DATA_FIELDS:
+        tensor.ClearField(field)
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    del tensor.external_data[:]
+    entries = {"location": location, "offset": str(offset), "length": str(length)}
+    for key, value in entries.items():
+        tensor.external_data.add(key=key, value=value)
+
+
+def carry_weights(model: onnx.ModelProto, folder: Path) -> None:
+    """Put all external data, which lies in ``folder``, into ``model`` (changed)."""
+    for tensor in all_tensors(model):
+        if is_external(tensor):
+            external_data_helper.load_external_data_for_tensor(tensor, str(folder))
+            tensor.ClearField("data_location")
+            del tensor.external_data[:]
