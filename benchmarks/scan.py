@@ -43,7 +43,7 @@ from benchmarks.models import MODELS  # noqa: E402 - a script finds the reposito
 from lsa_onnx.rewrite import expose  # noqa: E402
 from lsa_onnx.runtime.devices import resolve_device, thread_count  # noqa: E402
 from lsa_onnx.scan import ScanOptions, open_subject, scan  # noqa: E402
-from lsa_onnx.scan.instrument import build_instrument  # noqa: E402
+from lsa_onnx.scan.instrument import build_instrument, lay_groundwork  # noqa: E402
 
 Array = NDArray[Any]
 
@@ -128,7 +128,8 @@ def _sides(
 ) -> tuple[Callable[[], Any], Callable[[], Any], Callable[[], Any], int]:
     options = ScanOptions(samples=case.batch, batch=case.batch, layers=(case.layers,))
     subject = open_subject(str(path), options)
-    instrument = build_instrument(subject, options, resolve_device("cpu"))
+    device = resolve_device("cpu")
+    instrument = build_instrument(subject, lay_groundwork(subject, options, device), device)
     names = [info.tensor for info in instrument.layers]
     feeds, _ = subject.feeds(0, case.batch)
     x_adv = perturbed(feeds[subject.input.name])

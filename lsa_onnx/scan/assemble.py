@@ -54,7 +54,7 @@ def assemble(findings: Findings) -> Report:
         else no_list(f.options.eta, f.options.top_k)
     )
     data = _data_section(f.subject)
-    plan = f.instrument.plan
+    plan = f.instrument.ground.plan
     evidence = Evidence(
         data=data,
         accuracy=f.clean.accuracy,
@@ -139,7 +139,7 @@ def _data_section(subject: Subject) -> DataSection:
 
 
 def _run_section(f: Findings) -> RunSection:
-    plan = f.instrument.plan
+    plan = f.instrument.ground.plan
     return RunSection(
         seed=f.options.seed,
         device=f.device.name,
@@ -150,12 +150,12 @@ def _run_section(f: Findings) -> RunSection:
         python=platform.python_version(),
         platform=platform.platform(),
         threads=thread_count(),
-        batch=plan.fixed_batch or f.instrument.batch,
+        batch=plan.fixed_batch or f.instrument.ground.batch,
         batch_mode=plan.mode,
         batch_note=plan.note,
         engine=f.instrument.session.engine,
         max_memory_bytes=f.options.max_memory_bytes,
-        estimated_memory_bytes=f.instrument.estimated_bytes,
+        estimated_memory_bytes=f.instrument.ground.estimated_bytes,
         seconds=f.seconds,
         command=list(f.options.command),
     )

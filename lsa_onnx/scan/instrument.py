@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 
 from lsa_onnx.errors import DataError
-from lsa_onnx.layers import plan_layers
+from lsa_onnx.layers import LayerPlan, plan_layers
 from lsa_onnx.report.document import LayerInfo, NotScored
 from lsa_onnx.report.text import size as size_text
 from lsa_onnx.runtime.batching import BatchPlan, BatchProbe
@@ -39,28 +39,43 @@ _PROBE_SAMPLES = 2
 
 
 @dataclass(frozen=True)
+class Groundwork:
+    """All that is settled before the scoring session is built.
+
+    Attributes:
+        chosen: The tensors to score, and the others with reasons.
+        plan: How the model is run.
+        probe: The samples on which the plan was decided.
+        batch: Samples per run.
+        estimated_bytes: Memory beyond a plain session, estimated.
+    """
+
+    chosen: LayerPlan
+    plan: BatchPlan
+    probe: dict[str, Array]
+    batch: int
+    estimated_bytes: int
+
+
+@dataclass(frozen=True)
 class Instrument:
     """A scoring session with all that is known about it.
 
     Attributes:
         session: Scores batches.
-        plan: How the model is run.
+        ground: What it was built on.
         layers: The layers it scores, in the session's order.
         not_scored: All other tensors, with reasons.
-        batch: Samples per run.
-        estimated_bytes: Memory beyond a plain session, estimated.
     """
 
     session: ScoringSession
-    plan: BatchPlan
+    ground: Groundwork
     layers: list[LayerInfo]
     not_scored: list[NotScored]
-    batch: int
-    estimated_bytes: int
 
 
-def build_instrument(subject: Subject, options: ScanOptions, device: Device) -> Instrument:
-    """Choose what to score and make it run.
+def lay_groundwork(subject: Subject, options: ScanOptions, device: Device) -> Groundwork:
+    """Choose what to score, and find out how the model can be run.
 
     Raises:
         DataError: The layer selection matches nothing, or the memory bound is below what one
@@ -79,6 +94,18 @@ def build_instrument(subject: Subject, options: ScanOptions, device: Device) -> 
         elements,
         subject.outputs,
     ).plan(probe)
+    give_back_memory()
+    batch, estimate = _batch(subject, plan, options)
+    return Groundwork(chosen, plan, probe, batch, estimate)
+
+
+def build_instrument(subject: Subject, ground: Groundwork, device: Device) -> Instrument:
+    """Build the scoring session, and drop what it cannot reproduce.
+
+    Raises:
+        ModelError: ONNX Runtime cannot run the twin.
+    """
+    plan, chosen = ground.plan, ground.chosen
     session = ScoringSession(
         plan,
         subject.outputs,
@@ -87,23 +114,24 @@ def build_instrument(subject: Subject, options: ScanOptions, device: Device) -> 
         subject.model.workspace,
         device,
     )
-    rejected = {**plan.rejected, **session.verify(probe)}
+    rejected = {**plan.rejected, **session.verify(ground.probe)}
     give_back_memory()
-    batch, estimate = _batch(subject, plan, options)
+    scored = {info.tensor for info in chosen.layers} - set(rejected)
     layers = [
-        dataclasses.replace(info, numerical_floor=plan.floors[info.tensor])
+        dataclasses.replace(
+            info,
+            numerical_floor=plan.floors[info.tensor],
+            previous=[name for name in info.previous if name in scored],
+        )
         for info in chosen.layers
-        if info.tensor not in rejected
+        if info.tensor in scored
     ]
-    scored = {info.tensor for info in layers}
-    for index, info in enumerate(layers):
-        layers[index] = dataclasses.replace(info, previous=_kept(info, scored))
     dropped = [
         NotScored(info.tensor, info.node, info.op, rejected[info.tensor])
         for info in chosen.layers
         if info.tensor in rejected
     ]
-    return Instrument(session, plan, layers, [*dropped, *chosen.not_scored], batch, estimate)
+    return Instrument(session, ground, layers, [*dropped, *chosen.not_scored])
 
 
 def _probe_feeds(subject: Subject) -> dict[str, Array]:
@@ -117,10 +145,6 @@ def _probe_feeds(subject: Subject) -> dict[str, Array]:
         missing = fixed - count
         return {n: np.concatenate([x, np.repeat(x[-1:], missing, 0)]) for n, x in feeds.items()}
     return feeds
-
-
-def _kept(info: LayerInfo, scored: set[str]) -> list[str]:
-    return [name for name in info.previous if name in scored]
 
 
 def _batch(subject: Subject, plan: BatchPlan, options: ScanOptions) -> tuple[int, int]:

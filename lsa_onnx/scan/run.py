@@ -11,6 +11,7 @@ from lsa_onnx.inputs import open_perturbed
 from lsa_onnx.prediction import Head, find_head
 from lsa_onnx.report.document import ObserverCheck, PerturbationResult, Report
 from lsa_onnx.runtime.devices import Device, resolve_device
+from lsa_onnx.runtime.memory import give_back_memory
 from lsa_onnx.scan.assemble import Findings, assemble
 from lsa_onnx.scan.clean import (
     CleanRun,
@@ -19,7 +20,7 @@ from lsa_onnx.scan.clean import (
     require_known_labels,
     run_clean,
 )
-from lsa_onnx.scan.instrument import Instrument, build_instrument
+from lsa_onnx.scan.instrument import Groundwork, Instrument, build_instrument, lay_groundwork
 from lsa_onnx.scan.listener import Listener
 from lsa_onnx.scan.options import ScanOptions
 from lsa_onnx.scan.scoring_pass import PassSettings, score_perturbation
@@ -52,10 +53,13 @@ def scan(
     perturbations = [*noises, *_pairs(subject, options)]
     head = find_head(subject.model.proto)
     _check_labels(subject, head)
-    instrument = build_instrument(subject, options, device)
+    ground = lay_groundwork(subject, options, device)
     # Nothing is said before the input proved usable: an error is then the only line there is.
     _announce(subject, device, listener)
-    clean = _clean(subject, instrument, head, device, options, listener)
+    clean = _clean(subject, ground, head, device, options, listener)
+    # The plain session is gone before the scoring one comes: their weights never add up.
+    give_back_memory()
+    instrument = build_instrument(subject, ground, device)
     passes = _passes(subject, instrument, perturbations, clean, head, options, listener)
     listener.end()
     return assemble(
@@ -90,17 +94,15 @@ def _check_labels(subject: Subject, head: Head | None) -> None:
 
 def _clean(
     subject: Subject,
-    instrument: Instrument,
+    ground: Groundwork,
     head: Head | None,
     device: Device,
     options: ScanOptions,
     listener: Listener,
 ) -> CleanRun:
     """The untouched model; its accuracy is told, and held to the gate, before anything is scored."""
-    one_by_one = instrument.plan.fixed_batch == 1
-    clean = run_clean(
-        subject, head, device, instrument.batch, one_by_one=one_by_one, listener=listener
-    )
+    one_by_one = ground.plan.fixed_batch == 1
+    clean = run_clean(subject, head, device, ground.batch, one_by_one=one_by_one, listener=listener)
     if clean.accuracy is not None:
         listener.clean_accuracy(clean.accuracy)
     require_accuracy(clean.accuracy, options.expect_accuracy)
@@ -119,8 +121,8 @@ def _passes(
     settings = PassSettings(
         head=head,
         layers=instrument.layers,
-        sizes=[instrument.plan.sizes[info.tensor] for info in instrument.layers],
-        batch=instrument.batch,
+        sizes=[instrument.ground.plan.sizes[info.tensor] for info in instrument.layers],
+        batch=instrument.ground.batch,
         seed=options.seed,
         eta=options.eta,
         top_k=options.top_k,

@@ -23,6 +23,7 @@ from lsa_onnx.model import Model, load_model
 from lsa_onnx.report.document import ValueDescription
 from lsa_onnx.rewrite import prepend
 from lsa_onnx.runtime.batching import Layout, input_layout
+from lsa_onnx.runtime.memory import give_back_memory
 from lsa_onnx.scan.options import SYNTHETIC_SAMPLES, ScanOptions
 from lsa_onnx.statistics import row_slices
 
@@ -105,6 +106,7 @@ def open_subject(path: str, options: ScanOptions) -> Subject:
         LsaError: The model, the declared range or the data cannot be used.
     """
     model = load_model(path)
+    give_back_memory()
     target, held = _choose_input(model)
     spec = load_spec(
         model.path,

@@ -21,7 +21,7 @@ from lsa_onnx.runtime.devices import (
     usable_providers,
 )
 from lsa_onnx.scan import ScanOptions, Subject, open_subject
-from lsa_onnx.scan.instrument import Instrument, build_instrument
+from lsa_onnx.scan.instrument import Instrument, build_instrument, lay_groundwork
 
 Rows = list[tuple[str, str]]
 
@@ -37,7 +37,9 @@ def command(model: str | None, range_: tuple[float, float] | None, **spec: objec
     if model is not None:
         options = ScanOptions(samples=2, range=range_, device="auto", **spec)  # type: ignore[arg-type]
         subject = open_subject(model, options)
-        instrument = build_instrument(subject, options, resolve_device("auto"))
+        device = resolve_device("auto")
+        ground = lay_groundwork(subject, options, device)
+        instrument = build_instrument(subject, ground, device)
         _print(f"Model {model}", _model(subject, instrument))
 
 
@@ -81,7 +83,10 @@ def _model(subject: Subject, instrument: Instrument) -> Rows:
     normalised = "" if spec.is_identity else f", mean {spec.mean}, std {spec.std}"
     rows += [
         ("Range", f"{spec.low:g} to {spec.high:g}{normalised} (from {spec.source})"),
-        ("Batch", f"{instrument.plan.mode}: {instrument.plan.note} (on synthetic inputs)"),
+        (
+            "Batch",
+            f"{instrument.ground.plan.mode}: {instrument.ground.plan.note} (on synthetic inputs)",
+        ),
         ("Engine", instrument.session.engine),
         ("Scored", f"{len(instrument.layers)} layers: {_few(instrument)}"),
     ]
