@@ -92,7 +92,7 @@ def load_model(path: str | Path) -> Model:
     workspace = Path(tempfile.mkdtemp(prefix="lsa-onnx-"))
     try:
         _lighten(proto, workspace)
-        proto = _inlined(proto)
+        proto = _inlined(_repacked(proto))
     except OSError as error:
         shutil.rmtree(workspace, ignore_errors=True)
         raise DataError(
@@ -121,6 +121,13 @@ def _lighten(proto: onnx.ModelProto, workspace: Path) -> None:
 
 def _inlined(proto: onnx.ModelProto) -> onnx.ModelProto:
     return onnx.inliner.inline_local_functions(proto) if proto.functions else proto
+
+
+def _repacked(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The same message in memory of its own: protobuf keeps that of fields that were cleared."""
+    packed = onnx.ModelProto()
+    packed.ParseFromString(proto.SerializeToString())
+    return packed
 
 
 def digest(path: Path) -> FileDigest:

@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -30,6 +30,7 @@ from lsa_onnx.runtime.matching import (
     own_axis,
     sums_of_neighbours,
 )
+from lsa_onnx.runtime.memory import tensor_bytes
 from lsa_onnx.runtime.session import Session, SessionPlan
 
 Mode = Literal["free", "rebatched", "native"]
@@ -117,6 +118,12 @@ class _Findings:
     unvarying: dict[str, str] = field(default_factory=dict)
 
 
+# Tensors are probed in parts of about this many bytes per sample: a part is held a few times over,
+# as single runs, as a batch, and by the runtime.
+_PART_BYTES = 8 << 20
+_UNKNOWN_BYTES = 256 << 10
+
+
 class BatchProbe:
     """Decides how a model is run, by running it on a few samples."""
 
@@ -157,10 +164,39 @@ class BatchProbe:
             ModelError: The model does not run, or has a fixed batch that mixes its samples.
         """
         feeds = distinct(feeds)
+        probes = self._parts(feeds)
+        plans = [probe._plan_part(feeds) for probe in probes]
+        native = next((plan for plan in plans if plan.fixed_batch == 1), None)
+        if native is not None and any(plan.fixed_batch != 1 for plan in plans):
+            # What one part cannot do in a batch, none does: all tensors come from the same run.
+            plans = [probe._plan_part(feeds, native_because=native.note) for probe in probes]
+        return _merged(plans)
+
+    def _parts(self, feeds: Mapping[str, Array]) -> list[BatchProbe]:
+        """Probes of some of the tensors each, so that never all of them are held at once."""
+        shapes = {name: x.shape[1:] for name, x in feeds.items()}
+        sizes = tensor_bytes(self._model, shapes)
+        parts: list[dict[str, int]] = [{}]
+        held = 0
+        for name, element in self._elements.items():
+            size = sizes.get(name, _UNKNOWN_BYTES)
+            if parts[-1] and held + size > _PART_BYTES:
+                parts.append({})
+                held = 0
+            parts[-1][name] = element
+            held += size
+        given = (self._model, self._folder, self._device, self._layout)
+        return [BatchProbe(*given, part, self._outputs) for part in parts]
+
+    def _plan_part(
+        self, feeds: Mapping[str, Array], native_because: str | None = None
+    ) -> BatchPlan:
         names = [*self._elements, *self._outputs]
         if self._layout.leading is not None and self._layout.leading > 1:
             return self._fixed(feeds, names, self._layout.leading)
         singles = self._singles(self._session(self._model, names), feeds)
+        if native_because is not None:
+            return self._native(singles, native_because)
         if self._layout.leading is None or len(singles) < 2:
             alone = self._layout.leading is None
             why = "the input has no batch axis" if alone else "only one sample to try"
@@ -287,6 +323,22 @@ class BatchProbe:
             rejected=found.unvarying,
             expected={item.tensor: _neighbours(item, singles) for item in scored},
         )
+
+
+def _merged(plans: Sequence[BatchPlan]) -> BatchPlan:
+    """The plan for the tensors of all ``plans``, which agree on everything else."""
+
+    def union(field_name: str) -> dict[str, Any]:
+        return {k: v for plan in plans for k, v in getattr(plan, field_name).items()}
+
+    return dataclasses.replace(
+        plans[0],
+        scored=[item for plan in plans for item in plan.scored],
+        sizes=union("sizes"),
+        floors=union("floors"),
+        rejected=union("rejected"),
+        expected=union("expected"),
+    )
 
 
 def _neighbours(item: Scored, singles: Sequence[Mapping[str, Array]]) -> Sums:

@@ -38,7 +38,7 @@ def bytes_per_sample(
         sample_shapes: Input name → shape of one sample, without the batch axis.
         scored: Tensor → elements per sample, of the tensors that are scored.
     """
-    sizes = _tensor_bytes(model, sample_shapes)
+    sizes = tensor_bytes(model, sample_shapes)
     reductions = []
     for name, elements in scored.items():
         stored = sizes.get(name, 0)
@@ -83,7 +83,7 @@ def resident_bytes() -> int | None:
     return int(status.read_text().split()[1]) * mmap.PAGESIZE
 
 
-def _tensor_bytes(
+def tensor_bytes(
     model: onnx.ModelProto, sample_shapes: Mapping[str, Sequence[int]]
 ) -> dict[str, int]:
     """Tensor → bytes for one sample; the inputs alone where shapes cannot be inferred."""
