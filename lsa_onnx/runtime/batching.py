@@ -88,7 +88,7 @@ class BatchPlan:
         mode: How a batch came about; ``note`` says it in words.
         layout: What one sample is.
         fixed_batch: Samples every run must have, ``None`` where any number will do.
-        scored: The tensors that can be scored, and where their samples are.
+        scored: The tensors that can be scored, in the order asked for, and where their samples are.
         sizes: Elements per sample of each.
         floors: Largest relative difference between its batched and single runs.
         rejected: Tensor → reason, for those that cannot be scored per sample.
@@ -306,7 +306,8 @@ class BatchProbe:
         singles: Sequence[Mapping[str, Array]],
         found: _Findings,
     ) -> BatchPlan:
-        sizes = {name: singles[0][name].size for name in found.scored if name in self._elements}
+        # In the order asked for: a run returns the model's own outputs first.
+        sizes = {name: singles[0][name].size for name in self._elements if name in found.scored}
         scored = [
             dataclasses.replace(found.scored[name], elements=size or None)
             for name, size in sizes.items()
