@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import onnx
@@ -12,9 +12,10 @@ from lsa_onnx.errors import DataError, ModelError
 from lsa_onnx.files import check_writable, write_atomically
 from lsa_onnx.layers import plan_layers
 from lsa_onnx.model import Model, load_model, with_weights
+from lsa_onnx.report.document import LayerInfo
 from lsa_onnx.rewrite import expose
 from lsa_onnx.runtime.devices import Device
-from lsa_onnx.runtime.inspection import tensor_types
+from lsa_onnx.runtime.inspection import observed_ranks, tensor_types
 
 _ELEMENTS = {
     "float16": onnx.TensorProto.FLOAT16,
@@ -49,10 +50,19 @@ def write_exposed(
     model = load_model(path)
     types = tensor_types(model.proto, model.folder, device)
     layers = plan_layers(model.proto, types, selectors).layers
-    declared = {info.tensor: (_ELEMENTS[info.dtype], info.shape) for info in layers}
+    unknown = [info.tensor for info in layers if info.shape is None]
+    # onnx.checker wants a shape on every output; only a run tells the rank of these.
+    ranks = observed_ranks(model.proto, model.folder, device, unknown) if unknown else {}
+    declared = {info.tensor: (_ELEMENTS[info.dtype], _shape(info, ranks)) for info in layers}
     exposed = expose(model.proto, list(declared), declared)
     write_atomically(target, _serialised(model, exposed, target))
     return list(declared)
+
+
+def _shape(info: LayerInfo, ranks: Mapping[str, int]) -> list[int | str | None] | None:
+    if info.shape is not None or info.tensor not in ranks:
+        return info.shape
+    return [None] * ranks[info.tensor]
 
 
 def _serialised(model: Model, exposed: onnx.ModelProto, target: Path) -> bytes:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import onnx
 
 from lsa_onnx.errors import ModelError
 from lsa_onnx.model import element_name
 from lsa_onnx.rewrite import expose
-from lsa_onnx.rewrite.graph import dimensions
+from lsa_onnx.rewrite.graph import dimensions, true_inputs
 from lsa_onnx.runtime.devices import Device
 from lsa_onnx.runtime.session import Session, SessionPlan
 
@@ -48,6 +50,26 @@ def tensor_types(model: onnx.ModelProto, folder: Path, device: Device) -> Tensor
         known = inferred.get(name, ("", None))[1]
         types[name] = (_plain_name(kind), list(shape) if shape else known)
     return types
+
+
+def observed_ranks(
+    model: onnx.ModelProto, folder: Path, device: Device, names: Sequence[str]
+) -> dict[str, int]:
+    """The rank of each tensor in one run on zeros, every free dimension taken as 1.
+
+    For tensors whose rank no inference knows. Empty where the model does not run on such inputs.
+    """
+    feeds = {}
+    for value in true_inputs(model.graph):
+        shape = [d if isinstance(d, int) else 1 for d in dimensions(value) or []]
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+        feeds[value.name] = np.zeros(shape, dtype)
+    plan = SessionPlan(optimisation="none", prepack=False)
+    try:
+        values = Session(expose(model, names), device, folder, plan).run(feeds, names)
+    except ModelError:
+        return {}
+    return {name: np.ndim(value) for name, value in values.items()}
 
 
 def _plain_name(kind: str) -> str:
