@@ -22,11 +22,10 @@ from lsa_onnx.errors import DataError, ModelError
 from lsa_onnx.report.document import FileDigest, ValueDescription
 from lsa_onnx.rewrite.graph import dimensions, opset, true_inputs
 from lsa_onnx.weights import (
-    all_tensors,
+    carry_subgraph_weights,
     carry_weights,
     element_count,
     find_external_files,
-    is_external,
     move_weights_out,
 )
 
@@ -91,7 +90,11 @@ def load_model(path: str | Path) -> Model:
     identity, sidecars = digest(source), tuple(digest(file) for file in files)
     workspace = Path(tempfile.mkdtemp(prefix="lsa-onnx-"))
     try:
-        _lighten(proto, workspace)
+        if folder is None:
+            with (workspace / "weights.bin").open("wb") as file:
+                move_weights_out(proto, file)
+        else:
+            carry_subgraph_weights(proto, folder)
         proto = _inlined(_repacked(proto))
     except OSError as error:
         shutil.rmtree(workspace, ignore_errors=True)
@@ -109,14 +112,6 @@ def load_model(path: str | Path) -> Model:
     )
     weakref.finalize(model, shutil.rmtree, workspace, ignore_errors=True)
     return model
-
-
-def _lighten(proto: onnx.ModelProto, workspace: Path) -> None:
-    """Move the weights out, unless some lie outside already: a session knows one such folder."""
-    if any(is_external(tensor) for tensor in all_tensors(proto)):
-        return
-    with (workspace / "weights.bin").open("wb") as file:
-        move_weights_out(proto, file)
 
 
 def _inlined(proto: onnx.ModelProto) -> onnx.ModelProto:

@@ -6,7 +6,7 @@ anything follows it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO
 
@@ -209,9 +209,22 @@ def _refer(tensor: onnx.TensorProto, location: str, offset: int, length: int) ->
         tensor.external_data.add(key=key, value=value)
 
 
+def carry_subgraph_weights(model: onnx.ModelProto, folder: Path) -> None:
+    """Put the external data of subgraphs into ``model`` (changed).
+
+    ONNX Runtime looks for it in the working directory when a model comes from memory.
+    """
+    bodies = [body for node in model.graph.node for body in subgraphs(node)]
+    _carry((tensor for body in bodies for tensor in _graph_tensors(body)), folder)
+
+
 def carry_weights(model: onnx.ModelProto, folder: Path) -> None:
     """Put all external data, which lies in ``folder``, into ``model`` (changed)."""
-    for tensor in all_tensors(model):
+    _carry(all_tensors(model), folder)
+
+
+def _carry(tensors: Iterable[onnx.TensorProto], folder: Path) -> None:
+    for tensor in tensors:
         if is_external(tensor):
             external_data_helper.load_external_data_for_tensor(tensor, str(folder))
             tensor.ClearField("data_location")

@@ -81,7 +81,8 @@ def _constant_sizes(graph: onnx.GraphProto, varying: set[str]) -> dict[str, int]
 
     Weights reach a node through DequantizeLinear, Reshape, Transpose or a Constant node too.
     """
-    sizes = {tensor.name: element_count(tensor) for tensor in graph.initializer}
+    stored = [*graph.initializer, *(sparse.values for sparse in graph.sparse_initializer)]
+    sizes = {tensor.name: element_count(tensor) for tensor in stored}
     for node in graph.node:
         if any(name in varying for name in node.output):
             continue

@@ -34,6 +34,9 @@ REORDER = ("com.microsoft.nchwc", "ReorderOutput")
 # NCHWc blocks hold 8 or 16 channels; a multiple of 16 fills them without padding, so norms are those
 # of the tensor.
 _BLOCK_CHANNELS = 16
+# What these return holds the same numbers in another order; with them the samples stay apart, as the
+# number of elements per sample shows.
+_REARRANGING = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 
 
 @dataclass(frozen=True)
@@ -104,9 +107,11 @@ def _twin_nodes(
 ) -> tuple[list[onnx.NodeProto], dict[str, SumNames]]:
     """The nodes of the twin in order, and the names of the sums of each scored tensor."""
     reads, dropped = _blocked_reads(graph, tensors, outputs)
+    same = _rearranged(graph, tensors)
     scored_after: dict[str, list[Scored]] = {}
     for item in tensors:
-        scored_after.setdefault(reads[item.tensor], []).append(item)
+        if item.tensor not in same:
+            scored_after.setdefault(reads[item.tensor], []).append(item)
     nodes: list[onnx.NodeProto] = []
     sums: dict[str, SumNames] = {}
     kept = [node for node in graph.node if not (node.output and node.output[0] in dropped)]
@@ -119,7 +124,21 @@ def _twin_nodes(
             for item in scored_after.get(name, ()):
                 added, sums[item.tensor] = builder.sums(item, name)
                 nodes.extend(added)
+    sums.update({name: sums[source] for name, source in same.items()})
     return nodes, sums
+
+
+def _rearranged(graph: onnx.GraphProto, tensors: Sequence[Scored]) -> dict[str, str]:
+    """Scored tensors that only rearrange another scored one → that one: their sums are the same."""
+    elements = {item.tensor: item.elements for item in tensors if item.elements}
+    same: dict[str, str] = {}
+    for node in graph.node:
+        if node.domain or node.op_type not in _REARRANGING or not node.input or not node.output:
+            continue
+        source, result = node.input[0], node.output[0]
+        if result in elements and elements[result] == elements.get(source):
+            same[result] = same.get(source, source)
+    return same
 
 
 def dead_ends_early(

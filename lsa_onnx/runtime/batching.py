@@ -57,7 +57,7 @@ class Layout:
 
     def feed(self, samples: Array) -> Array:
         """Samples, shape (n, ...), as the model takes them."""
-        return samples if self.leading is not None else samples[0]
+        return samples if self.leading is not None else np.asarray(samples[0])
 
 
 def input_layout(
@@ -191,10 +191,10 @@ class BatchProbe:
     def _plan_part(
         self, feeds: Mapping[str, Array], native_because: str | None = None
     ) -> BatchPlan:
-        names = [*self._elements, *self._outputs]
+        names = list(dict.fromkeys([*self._elements, *self._outputs]))
         if self._layout.leading is not None and self._layout.leading > 1:
             return self._fixed(feeds, names, self._layout.leading)
-        singles = self._singles(self._session(self._model, names), feeds)
+        singles = self._singles(names, feeds)
         if native_because is not None:
             return self._native(singles, native_because)
         if self._layout.leading is None or len(singles) < 2:
@@ -203,7 +203,7 @@ class BatchProbe:
             return self._native(singles, f"{why}: one sample per run")
         try:
             model = self._model if self._layout.free else rebatch(self._model)
-            together = self._session(model, names).run(feeds)
+            together = self._session(model, names).run(feeds, names)
         except ModelError as error:
             return self._native(singles, f"a batch does not run ({error}): one sample per run")
         found = self._match(singles, together)
@@ -215,10 +215,11 @@ class BatchProbe:
     def _session(self, model: onnx.ModelProto, names: Sequence[str]) -> Session:
         return Session(expose(model, names), self._device, self._folder, _UNOPTIMISED)
 
-    def _singles(self, session: Session, feeds: Mapping[str, Array]) -> list[dict[str, Array]]:
+    def _singles(self, names: Sequence[str], feeds: Mapping[str, Array]) -> list[dict[str, Array]]:
+        session = self._session(self._model, names)
         count = len(next(iter(feeds.values())))
         return [
-            session.run({name: self._layout.feed(x[i : i + 1]) for name, x in feeds.items()})
+            session.run({n: self._layout.feed(x[i : i + 1]) for n, x in feeds.items()}, names)
             for i in range(count)
         ]
 
@@ -270,9 +271,9 @@ class BatchProbe:
         results only: a mean over the batch, say, passes the first test and not the second.
         """
         session = self._session(self._model, names)
-        first = session.run(feeds)
-        rolled = session.run({name: np.roll(x, 1, axis=0) for name, x in feeds.items()})
-        changed = session.run({n: np.concatenate([x[1:2], x[1:]]) for n, x in feeds.items()})
+        first = session.run(feeds, names)
+        rolled = session.run({n: np.roll(x, 1, axis=0) for n, x in feeds.items()}, names)
+        changed = session.run({n: np.concatenate([x[1:2], x[1:]]) for n, x in feeds.items()}, names)
         axes = {
             name: own_axis(first[name], rolled[name], changed[name], size, self._tolerance(name))
             for name in names

@@ -129,7 +129,9 @@ class Session:
 def first_line(error: BaseException) -> str:
     """What an ONNX Runtime error says, in one line without its internal prefixes."""
     text = " ".join(str(error).split())
-    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
+    # A failed check of its own names source file, line and C++ signature.
+    text = re.sub(r"/\S+\.(?:cc|h|cpp|cu):\d+ .+?\) (?=[A-Z\[])", "", text)
+    text = re.sub(r"\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
     return text[:400]
 
 
