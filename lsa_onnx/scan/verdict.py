@@ -44,10 +44,11 @@ def verdict(
     mean = _means(results, mvl)[worst]
     named = ", ".join(mvl.layers[:3]) + (", …" if len(mvl.layers) > 3 else "")
     listed = f"{len(mvl.layers)} of {_layers(len(layers))}"
+    alone = len(mvl.layers) == 1
+    moves = ", which moves" if alone else f"; {worst} moves most,"
     text = (
-        f"{listed} {'is' if len(mvl.layers) == 1 else 'are'} most vulnerable under "
-        f"{mvl.perturbation}: {named}. "
-        f"{worst} moves most, by {mean:.1%} of its norm."
+        f"{listed} {'is' if alone else 'are'} most vulnerable under {mvl.perturbation}: "
+        f"{named}{moves} by {mean:.1%} of its norm."
     )
     return Verdict("layers found", text, details)
 
