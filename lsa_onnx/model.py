@@ -22,7 +22,7 @@ from lsa_onnx.errors import DataError, ModelError
 from lsa_onnx.report.document import FileDigest, ValueDescription
 from lsa_onnx.rewrite.graph import dimensions, opset, true_inputs
 from lsa_onnx.weights import (
-    carry_subgraph_weights,
+    carry_inner_weights,
     carry_weights,
     element_count,
     find_external_files,
@@ -94,7 +94,7 @@ def load_model(path: str | Path) -> Model:
             with (workspace / "weights.bin").open("wb") as file:
                 move_weights_out(proto, file)
         else:
-            carry_subgraph_weights(proto, folder)
+            carry_inner_weights(proto, folder)
         proto = _inlined(_repacked(proto))
     except OSError as error:
         shutil.rmtree(workspace, ignore_errors=True)

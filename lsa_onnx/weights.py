@@ -170,8 +170,10 @@ def _number(tensor: onnx.TensorProto, key: str, text: str) -> int:
 def _stored_bytes(tensor: onnx.TensorProto) -> int:
     """Bytes that the elements take at least."""
     kind = onnx.TensorProto.DataType.Name(tensor.data_type)
-    if kind in _PACKED or kind in ("STRING", "UNDEFINED"):
+    if kind in ("STRING", "UNDEFINED"):
         return 0
+    if kind in _PACKED:
+        return element_count(tensor) // 4
     return element_count(tensor) * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
 
 
@@ -209,13 +211,16 @@ def _refer(tensor: onnx.TensorProto, location: str, offset: int, length: int) ->
         tensor.external_data.add(key=key, value=value)
 
 
-def carry_subgraph_weights(model: onnx.ModelProto, folder: Path) -> None:
-    """Put the external data of subgraphs into ``model`` (changed).
+def carry_inner_weights(model: onnx.ModelProto, folder: Path) -> None:
+    """Put external data into ``model`` (changed) where it is small, or not the main graph's.
 
-    ONNX Runtime looks for it in the working directory when a model comes from memory.
+    Small tensors are shapes and other constants that rewrites must read. Those of subgraphs ONNX
+    Runtime would look for in the working directory, when the model comes from memory.
     """
     bodies = [body for node in model.graph.node for body in subgraphs(node)]
-    _carry((tensor for body in bodies for tensor in _graph_tensors(body)), folder)
+    inner = [tensor for body in bodies for tensor in _graph_tensors(body)]
+    small = [t for t in model.graph.initializer if _stored_bytes(t) <= INLINE_LIMIT_BYTES]
+    _carry([*inner, *small], folder)
 
 
 def carry_weights(model: onnx.ModelProto, folder: Path) -> None:

@@ -23,6 +23,7 @@ Shape = Sequence[int | str | None]
 FLOAT = TensorProto.FLOAT
 ELEMENTS = {
     "float16": TensorProto.FLOAT16,
+    "bfloat16": TensorProto.BFLOAT16,
     "float32": TensorProto.FLOAT,
     "float64": TensorProto.DOUBLE,
     "int64": TensorProto.INT64,

@@ -20,7 +20,7 @@ from lsa_onnx.rewrite.compare import dead_ends_early
 from lsa_onnx.rewrite.reductions import piece_length
 
 Array = NDArray[Any]
-NUMPY = {
+NUMPY: dict[int, Any] = {
     TensorProto.FLOAT: np.float32,
     TensorProto.DOUBLE: np.float64,
     TensorProto.FLOAT16: np.float16,

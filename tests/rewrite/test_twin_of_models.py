@@ -158,7 +158,7 @@ def test_a_blocked_tensor_is_read_before_it_is_reordered(channels: int, source: 
         helper.make_node(op, ["blocked"], ["r"], domain=domain, channels=channels),
         graphs.node("Neg", ["blocked"], ["y"]),
     ]
-    shape = ["N", channels, 5, 7]
+    shape: graphs.Shape = ["N", channels, 5, 7]
     proto = graphs.model(nodes, [graphs.value("x", shape)], [graphs.value("y", shape)])
     twin = compare(proto, [Scored("r", elements=channels * 35)], ["y"]).model.graph
     reorders = [node for node in twin.node if node.op_type == op]
