@@ -11,13 +11,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from lsa_onnx import statistics
+from lsa_onnx.quantiles import EXACT_SAMPLES, RELATIVE_ACCURACY, QuantileSketch
 from lsa_onnx.statistics import (
-    EXACT_SAMPLES,
     QUANTILES,
-    RELATIVE_ACCURACY,
     RESAMPLES,
     Moments,
-    QuantileSketch,
     Summaries,
     bootstrap_weights,
     row_slices,

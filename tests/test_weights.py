@@ -164,7 +164,7 @@ def test_packed_and_text_tensors_stay_inside() -> None:
     packed = helper.make_tensor("p", TensorProto.INT4, [4000], [1] * 4000)
     packed.ClearField("raw_data")
     packed.int32_data.extend([17] * 2000)
-    text = helper.make_tensor("t", TensorProto.STRING, [900], [b"word"] * 900)
+    text = numpy_helper.from_array(np.array(["word"] * 900, object), "t")
     proto = onnx.ModelProto()
     proto.graph.initializer.extend([packed, text, numpy_helper.from_array(weight(0, 50, 50), "w")])
     file = BytesIO()

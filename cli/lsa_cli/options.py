@@ -47,9 +47,10 @@ def parse_size(text: str) -> int:
         DataError: Anything else.
     """
     found = _SIZE.fullmatch(text)
-    if found is None or float(found[1]) == 0:
+    size = int(float(found[1]) * _UNITS[found[2].lower()]) if found else 0
+    if size == 0:
         raise DataError(f"{text!r} is not a size; give one such as 512M or 1GiB")
-    return int(float(found[1]) * _UNITS[found[2].lower()])
+    return size
 
 
 def model_argument(function: F) -> F:

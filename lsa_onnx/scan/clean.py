@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from lsa_onnx.report.document import Accuracy
 from lsa_onnx.runtime.devices import Device
 from lsa_onnx.runtime.session import Session
 from lsa_onnx.scan.listener import Listener
+from lsa_onnx.scan.rows import join_rows
 from lsa_onnx.scan.subject import Subject
 from lsa_onnx.statistics import wilson_interval
 
@@ -65,22 +67,26 @@ def run_clean(
     session = Session(subject.model.path, device)
     total = len(subject.dataset)
     kept = _Kept()
-    classes: list[NDArray[np.int64]] = []
+    classes: list[NDArray[np.int64] | None] = []
     listener.begin("clean", total)
     for start in range(0, total, batch):
         feeds, labels = subject.feeds(start, min(start + batch, total))
         outputs = _run(session, subject, feeds, one_by_one)
-        predicted = predicted_classes(head, outputs) if head else None
-        if predicted is not None and head is not None:
-            classes.append(predicted)
-            if labels is not None and head.kind == "scores":
-                require_known_labels(labels, int(np.prod(outputs[head.output].shape[1:])))
+        classes.append(predicted_classes(head, outputs) if head else None)
+        if head is not None and classes[-1] is not None and labels is not None:
+            _check_labels(labels, head, outputs[head.output])
         count = len(feeds[subject.input.name])
         kept.offer(outputs, count)
         listener.advance(count)
-    found = np.concatenate(classes) if classes else None
+    found = all_classes(classes)
     accuracy = accuracy_of(found, subject.dataset.labels)
     return CleanRun(found, accuracy, kept.joined(), kept.samples)
+
+
+def all_classes(parts: Sequence[NDArray[np.int64] | None]) -> NDArray[np.int64] | None:
+    """The classes of all samples, shape (samples,); ``None`` unless every batch had them."""
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known) if known and len(known) == len(parts) else None
 
 
 class _Kept:
@@ -103,7 +109,7 @@ class _Kept:
 
     def joined(self) -> dict[str, Array]:
         """All kept outputs, each of shape (samples, ...)."""
-        return {n: np.concatenate([each[n] for each in self._batches]) for n in self._batches[0]}
+        return {n: join_rows([each[n] for each in self._batches]) for n in self._batches[0]}
 
 
 def accuracy_of(classes: Array | None, labels: Array | None) -> Accuracy | None:
@@ -149,6 +155,11 @@ def require_known_labels(labels: Array, classes: int) -> None:
         )
 
 
+def _check_labels(labels: Array, head: Head, scores: Array) -> None:
+    if head.kind == "scores":
+        require_known_labels(labels, int(np.prod(scores.shape[1:])))
+
+
 def declared_classes(subject: Subject, head: Head | None) -> int | None:
     """The number of classes, where the model file says it: before anything runs."""
     if head is None or head.kind != "scores":
@@ -175,7 +186,7 @@ def _run(
             rows = {name: _filled(x, size) for name, x in rows.items()}
         run = session.run({n: layout.feed(x) for n, x in rows.items()}, list(subject.outputs))
         pieces.append({n: v[None] if one_by_one else v[:real] for n, v in run.items()})
-    return {name: np.concatenate([piece[name] for piece in pieces]) for name in subject.outputs}
+    return {name: join_rows([piece[name] for piece in pieces]) for name in subject.outputs}
 
 
 def _filled(x: Array, size: int) -> Array:

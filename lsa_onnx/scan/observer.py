@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lsa_onnx.prediction import Head, predicted_classes
 from lsa_onnx.report.document import ObserverCheck
 from lsa_onnx.scan.clean import CleanRun
+from lsa_onnx.scan.rows import same_shape
 from lsa_onnx.statistics import row_slices
 
 Array = NDArray[Any]
@@ -43,7 +44,7 @@ class Observer:
         """
         for name, (largest, scale) in self._extremes.items():
             deployed = self._clean.outputs[name][start:]
-            both = deployed, outputs[name][: len(deployed)]
+            both = same_shape(deployed, outputs[name][: len(deployed)])
             found = [_extremes(*(value[part] for value in both)) for part in _parts(*both)]
             self._extremes[name] = (
                 max([largest, *(difference for difference, _ in found)]),
@@ -52,16 +53,22 @@ class Observer:
         self._count_flips(start, outputs)
 
     def check(self) -> ObserverCheck:
-        """What was found; relative to the largest value of the same output."""
-        pairs = self._extremes.values()
+        """What was found; relative to the largest value of the same output.
+
+        Where only one side is finite, the difference counts as that largest value (1 if that is 0):
+        a lost number must not pass for an equal one.
+        """
+        absolute = relative = 0.0
+        for largest, scale in self._extremes.values():
+            unit = scale or 1.0
+            difference = unit if np.isinf(largest) else largest
+            absolute = max(absolute, difference)
+            relative = max(relative, difference / scale if scale > 0 else float(difference > 0))
         known = self._head is not None and self._clean.classes is not None
         return ObserverCheck(
             n=self._clean.kept,
-            max_absolute_difference=max((largest for largest, _ in pairs), default=0.0),
-            max_relative_difference=max(
-                (largest / scale if scale > 0 else float(largest > 0) for largest, scale in pairs),
-                default=0.0,
-            ),
+            max_absolute_difference=absolute,
+            max_relative_difference=relative,
             label_flips=self._flips if known else None,
         )
 
@@ -83,13 +90,11 @@ def _parts(first: Array, second: Array) -> list[slice]:
 def _extremes(deployed: Array, instrumented: Array) -> tuple[float, float]:
     """The largest difference and the largest finite value of ``deployed``.
 
-    Equal NaN and infinities are no difference. Where only one side is finite, the difference counts
-    as that largest value (1 if that is 0): a lost number must not pass for an equal one.
+    The difference is infinite where only one side is finite; equal NaN and infinities are none.
     """
     first, second = deployed.astype(np.float64), instrumented.astype(np.float64)
     scale = float(np.abs(np.where(np.isfinite(first), first, 0.0)).max(initial=0.0))
     with np.errstate(invalid="ignore"):
-        difference = np.abs(first - second)
+        difference = np.nan_to_num(np.abs(first - second), nan=np.inf, posinf=np.inf)
     equal = (first == second) | (np.isnan(first) & np.isnan(second))
-    difference = np.where(np.isfinite(difference), difference, scale or 1.0)
     return float(np.where(equal, 0.0, difference).max(initial=0.0)), scale

@@ -123,6 +123,7 @@ def _passes(
         layers=instrument.layers,
         sizes=[instrument.ground.plan.sizes[info.tensor] for info in instrument.layers],
         batch=instrument.ground.batch,
+        per_run=instrument.ground.plan.fixed_batch,
         seed=options.seed,
         eta=options.eta,
         top_k=options.top_k,

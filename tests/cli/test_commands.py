@@ -1,128 +1,223 @@
-"""What each command prints, writes and returns."""
+"""The other commands, help, and how the process itself behaves."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import sys
-from collections.abc import Callable
+import time
 from pathlib import Path
+from typing import Any
 
-import jsonschema
+import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 
-from lsa_cli.main import COMMANDS, main
+from lsa_cli.main import COMMANDS
 from lsa_onnx._version import __version__
-from lsa_onnx.demo.assets import digits_data, digits_model
-from lsa_onnx.report import load_schema, read_report
+from lsa_onnx.report import read_report
+from tests import graphs
+from tests.cli.conftest import Cli
 
-Run = Callable[..., tuple[str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Call the command line in this process and expect success: (stdout, stderr)."""
-
-    def call(*arguments: object) -> tuple[str, str]:
-        monkeypatch.setattr(sys, "argv", ["lsa-onnx", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        out, err = capsys.readouterr()
-        assert not left.value.code, err
-        return out, err
-
-    return call
+ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_json_stands_alone_on_stdout(run: Run) -> None:
-    out, err = run("scan", digits_model(), "--data", digits_data(), "--samples", 20, "--json", "-")
-    document = json.loads(out)
-    jsonschema.validate(document, load_schema())
-    assert document["accuracy"]["n"] == 20
-    assert document["run"]["command"][:2] == ["lsa-onnx", "scan"]
-    assert "clean accuracy" in err
-
-
-def test_reports_are_written_where_asked(tmp_path: Path, run: Run) -> None:
-    page, document = tmp_path / "r.html", tmp_path / "r.json"
-    out, _ = run("scan", digits_model(), "--samples", 8, "--html", page, "--json", document)
-    assert read_report(document).data.synthetic
-    assert page.read_text(encoding="utf-8").lstrip().lower().startswith("<!doctype html>")
-    assert "conv1.relu" in out
-
-
-def test_piped_output_has_no_control_characters(run: Run) -> None:
-    out, err = run("scan", digits_model(), "--data", digits_data(), "--samples", 8)
-    assert "\x1b" not in out + err
-    assert "\r" not in out + err
-
-
-def test_quiet_says_nothing_on_stderr(run: Run) -> None:
-    _, err = run("scan", digits_model(), "--samples", 8, "--quiet")
-    assert err == ""
-
-
-def test_synthetic_inputs_are_announced(run: Run) -> None:
-    out, err = run("scan", digits_model(), "--samples", 8)
-    assert "SYNTHETIC" in err
-    assert "synthetic-data" in out
-
-
-def test_layers_lists_every_tensor(run: Run) -> None:
-    out, _ = run("layers", digits_model(), "--json", "-")
-    listed = json.loads(out)
-    assert [layer["tensor"] for layer in listed["layers"]] == [
-        "conv1.relu",
-        "conv2.relu",
-        "conv3.relu",
-        "fc1.relu",
-    ]
-    graph = onnx.load(digits_model()).graph
-    made = {name for node in graph.node for name in node.output}
-    named = [item["tensor"] for item in (*listed["layers"], *listed["not_scored"])]
-    assert sorted(named) == sorted(made)
-    assert all(item["reason"] for item in listed["not_scored"])
-    assert "conv1.relu" in run("layers", digits_model())[0]
-
-
-def test_expose_writes_a_model_for_any_runtime(tmp_path: Path, run: Run) -> None:
-    target = tmp_path / "exposed.onnx"
-    run("expose", digits_model(), "-o", target, "--layers", "activations")
-    onnx.checker.check_model(target, full_check=True)
-    session = ort.InferenceSession(target, providers=["CPUExecutionProvider"])
-    names = [value.name for value in session.get_outputs()]
-    assert names == ["logits", "conv1.relu", "conv2.relu", "conv3.relu", "fc1.relu"]
-
-
-def test_doctor_checks_the_machine_and_a_model(run: Run) -> None:
-    out, _ = run("doctor", digits_model())
-    for text in ("Python", "CPUExecutionProvider", "works", "4 layers", "conv1.relu"):
-        assert text in out
-    assert "This machine" in run("doctor")[0]
-
-
-def test_the_demo_leaves_a_page(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    out, err = run("demo")
-    page = tmp_path / "lsa-onnx-demo.html"
-    assert page.stat().st_size > 10_000
-    assert str(page) in err
-    assert "lsa-onnx scan" in err
-    assert "most vulnerable" in out
-
-
-def test_help_names_every_command_and_exit_code(run: Run) -> None:
-    out, _ = run("--help")
-    assert all(name in out for name in COMMANDS)
-    assert "130 interrupted" in out
+def start(*arguments: object, **more: Any) -> subprocess.Popen[str]:
+    path = os.pathsep.join(str(folder) for folder in (ROOT, ROOT / "cli", ROOT / "trainer"))
+    environment = {**os.environ, "PYTHONPATH": path, **more.pop("env", {})}
+    return subprocess.Popen(
+        [sys.executable, "-m", "lsa_cli", *map(str, arguments)],
+        env=environment,
+        stdout=more.pop("stdout", subprocess.PIPE),
+        stderr=subprocess.PIPE,
+        text=True,
+        **more,
+    )
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_help(name: str, run: Run) -> None:
-    out, _ = run(name, "-h")
-    assert out.startswith(f"Usage: lsa-onnx {name}")
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_lists_the_options(cli: Cli, name: str, flag: str) -> None:
+    done = cli(name, flag)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith(f"Usage: lsa-onnx {name} ")
+    expected = {
+        "scan": ("--data", "--labels", "--range", "--mean", "--layout", "--attack", "--perturbed",
+                 "--layers", "--eta", "--top-k", "--max-memory", "--device", "--expect-accuracy",
+                 "--json", "--html", "--samples", "--seed", "--batch", "--quiet"),
+        "layers": ("--layers", "--device", "--json"),
+        "expose": ("--output", "--layers", "--device"),
+        "demo": ("--html", "--json", "--open"),
+        "doctor": ("--range", "--mean", "--std", "--layout"),
+    }[name]  # fmt: skip
+    assert [option for option in expected if option not in done.out] == []
 
 
-def test_the_version_is_the_package_s(run: Run) -> None:
-    assert __version__ in run("--version")[0]
+def test_the_help_of_all_lists_every_command(cli: Cli) -> None:
+    done = cli("--help")
+    assert done.code == 0
+    for name, (_, text) in COMMANDS.items():
+        assert f"  {name} " in done.out
+        assert text in done.out
+    assert "Exit codes: 0 done; 1 a gate failed;" in done.out
+
+
+def test_no_arguments_show_the_help_as_an_error(cli: Cli) -> None:
+    done = cli()
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("Usage: lsa-onnx")
+
+
+def test_version(cli: Cli) -> None:
+    assert cli("--version").out == f"lsa-onnx, version {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [("scna", "no command 'scna'; did you mean 'scan'?"), ("zzz", "'zzz'; accepted are scan, ")],
+)
+def test_an_unknown_command(cli: Cli, given: str, said: str) -> None:
+    done = cli(given)
+    assert done.code == 2
+    assert said in done.line
+
+
+def test_a_missing_argument(cli: Cli) -> None:
+    done = cli("scan")
+    assert done.code == 2
+    assert done.line == "lsa-onnx: Missing argument 'MODEL'. Try 'lsa-onnx scan --help'."
+
+
+def test_layers_lists_points_and_reasons(cli: Cli, model: Path) -> None:
+    done = cli("layers", model)
+    assert (done.code, done.err) == (0, "")
+    assert "relu" in done.out
+    assert "not chosen by --layers" in done.out
+
+
+def test_layers_as_json(cli: Cli, model: Path, tmp_path: Path) -> None:
+    done = cli("layers", model, "--json", "-", "--layers", "learnable")
+    found = json.loads(done.out)
+    assert [layer["tensor"] for layer in found["layers"]] == ["conv", "y"]
+    assert {item["tensor"] for item in found["not_scored"]} == {"relu", "flat"}
+    target = tmp_path / "layers.json"
+    written = cli("layers", model, "--json", target, "--layers", "learnable")
+    assert (written.code, written.out) == (0, "")
+    assert json.loads(target.read_text("utf-8")) == found
+
+
+def test_layers_refuse_to_replace_the_model(cli: Cli, model: Path) -> None:
+    done = cli("layers", model, "--json", model)
+    assert done.code == 2
+    assert f"'{model}' is an input of this run" in done.line
+
+
+def test_expose_writes_a_model_that_returns_its_layers(
+    cli: Cli, model: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "out.onnx"
+    done = cli("expose", model, "-o", target, "--layers", "activations")
+    assert (done.code, done.out) == (0, "")
+    assert done.line == f"{target}: 1 tensor exposed"
+    exposed = onnx.load(target)
+    onnx.checker.check_model(exposed, full_check=True)
+    x = graphs.samples(0, 3, 3, 5, 7)
+    before, after = (graphs.run(proto, {"x": x}) for proto in (graphs.conv_net(), exposed))
+    assert list(after) == ["y", "relu"]
+    np.testing.assert_array_equal(after["y"], before["y"])
+
+
+def test_expose_never_replaces_the_model(cli: Cli, model: Path) -> None:
+    before = model.read_bytes()
+    done = cli("expose", model, "-o", model)
+    assert done.code == 2
+    assert str(model) in done.line
+    assert model.read_bytes() == before
+
+
+def test_doctor_describes_the_machine(cli: Cli) -> None:
+    done = cli("doctor")
+    assert (done.code, done.err) == (0, "")
+    for word in ("Python", "onnxruntime", "CPUExecutionProvider", "works", "--device auto"):
+        assert word in done.out
+
+
+def test_doctor_describes_a_model(cli: Cli, model: Path) -> None:
+    done = cli("doctor", model, "--range", "0,255")
+    assert (done.code, done.err) == (0, "")
+    for word in ("SHA-256", "IR 8", "0 to 255", "Scored", "1 layer: relu", "Not scored"):
+        assert word in done.out
+
+
+def test_doctor_of_a_missing_model(cli: Cli) -> None:
+    done = cli("doctor", "none.onnx")
+    assert done.code in {2, 3}
+    assert "none.onnx" in done.line
+
+
+def test_demo(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    done = cli("demo", "--open", "--json", "report.json")
+    assert done.code == 0
+    page = tmp_path / "lsa-onnx-demo.html"
+    assert f"report: {page}" in done.err.splitlines()
+    assert opened == [page.as_uri()]
+    assert page.read_text("utf-8").startswith("<!DOCTYPE html>")
+    report = read_report("report.json")
+    assert report.accuracy is not None
+    assert report.accuracy.value > 0.9
+    assert report.verdict.headline.split()[0] in done.out
+
+
+def test_demo_refuses_an_unwritable_page(cli: Cli) -> None:
+    done = cli("demo", "--html", "no/such/folder/page.html")
+    assert done.code == 2
+    assert "'no/such/folder/page.html'" in done.line
+
+
+@pytest.mark.parametrize("setting", [{"NO_COLOR": "1", "FORCE_COLOR": "1"}, {"TERM": "dumb"}])
+def test_pipes_and_no_color_get_no_escape_codes(
+    model: Path, data: Path, setting: dict[str, str]
+) -> None:
+    process = start("scan", model, "--data", data, "--device", "cpu", env=setting)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0
+    colours = "\x1b[3"
+    assert colours not in out + err
+    if "FORCE_COLOR" not in setting:
+        assert "\x1b" not in out + err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for another process")
+def test_an_interrupt_is_exit_code_130(tmp_path: Path, model: Path) -> None:
+    process = start("scan", model, "--samples", 10**6, "--device", "cpu", cwd=tmp_path)
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert err.strip().splitlines()[-1] == "lsa-onnx: interrupted"
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("arguments", [["scan", "--json", "-", "-q"], ["layers"]], ids=str)
+def test_a_reader_that_leaves_is_no_error(model: Path, arguments: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = start(*arguments, model, stdout=writing)
+    os.close(writing)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_stdout_on_a_full_disk_is_one_line(model: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        process = start("layers", model, stdout=full)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    (line,) = err.splitlines()
+    assert line.startswith("lsa-onnx: cannot write results: No space left on device")

@@ -66,7 +66,7 @@ def test_a_graph_that_does_not_hold_together_ends_in_one_line(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     proto = model([node("Relu", ["missing"], ["y"])], [value("x", [2, 3])], [value("y", None)])
-    with pytest.raises(ModelError, match="cannot load the model: .*missing") as caught:
+    with pytest.raises(ModelError, match=r"cannot load the model: .*missing") as caught:
         Session(proto, CPU)
     assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
@@ -77,8 +77,10 @@ def test_a_graph_that_does_not_hold_together_ends_in_one_line(
     [
         ("[ONNXRuntimeError] : 1 : FAIL : no such\n  operator", "no such operator"),
         (
-            "/onnxruntime_src/onnxruntime/core/graph/utils.h:46 void onnxruntime::Check(const "
-            "std::unordered_map<int, int>&, bool) Opset 99 is unknown",
+            (
+                "/onnxruntime_src/onnxruntime/core/graph/utils.h:46 void onnxruntime::Check(const "
+                "std::unordered_map<int, int>&, bool) Opset 99 is unknown"
+            ),
             "Opset 99 is unknown",
         ),
         ("x" * 999, "x" * 400),

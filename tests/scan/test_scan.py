@@ -275,6 +275,24 @@ def test_a_model_whose_leading_dimension_is_no_batch(tmp_path: Path) -> None:
     assert score(report, "pairs", "r").relative_error.mean == pytest.approx(expected, rel=1e-5)
 
 
+def test_outputs_whose_shape_depends_on_the_sample(tmp_path: Path) -> None:
+    """As of a detector that ends in non-maximum suppression."""
+    nodes = [
+        graphs.node("MatMul", ["x", "w"], ["h"]),
+        graphs.node("Relu", ["h"], ["r"]),
+        graphs.node("NonZero", ["r"], ["y"]),
+    ]
+    inputs, outputs = [graphs.value("x", [1, 5])], [graphs.value("y", [2, None], "int64")]
+    proto = graphs.model(nodes, inputs, outputs, {"w": graphs.weight(0, 5, 6)})
+    model, x = saved(tmp_path, proto), graphs.samples(0, 12, 5)
+    assert len({graphs.run(proto, {"x": row[None]})["y"].shape for row in x}) > 1
+    report = scanned(model, stored(tmp_path, x=x), batch=5)
+    assert report.run.batch_mode == "native"
+    assert score(report, "salt", "r").status == "ok"
+    assert report.accuracy is None
+    assert (report.observer.n, report.observer.max_absolute_difference) == (12, 0.0)
+
+
 def test_a_regression_model_has_scores_but_no_accuracy(tmp_path: Path) -> None:
     model = saved(tmp_path, graphs.elu_mlp())
     data = stored(tmp_path, x=graphs.samples(0, 40, 2), y=np.zeros(40, np.int64))

@@ -32,7 +32,9 @@ def test_a_long_list_is_cut() -> None:
     means = {"a": 0.9, "b": 0.91, "c": 0.92, "d": 0.93, "e": 0.0, "f": 0.0, "g": 0.0}
     found = perturbation("pgd", scores(means), eta=0.1)
     said = verdict(infos(*means), [found], found.mvl, None)
-    assert said.headline.startswith("4 of 7 layers are most vulnerable under pgd: d, c, b, …; d moves most")
+    assert said.headline.startswith(
+        "4 of 7 layers are most vulnerable under pgd: d, c, b, …; d moves most"
+    )
 
 
 def test_an_empty_list_names_the_largest_layer() -> None:

@@ -13,7 +13,7 @@ from rich.text import Text
 from lsa_cli.options import input_options
 from lsa_cli.terminal import results
 from lsa_onnx._version import __version__
-from lsa_onnx.report.text import shape, visible
+from lsa_onnx.report.text import count, shape, visible
 from lsa_onnx.runtime.devices import (
     both_wheels_installed,
     resolve_device,
@@ -88,10 +88,10 @@ def _model(subject: Subject, instrument: Instrument) -> Rows:
             f"{instrument.ground.plan.mode}: {instrument.ground.plan.note} (on synthetic inputs)",
         ),
         ("Engine", instrument.session.engine),
-        ("Scored", f"{len(instrument.layers)} layers: {_few(instrument)}"),
+        ("Scored", f"{count(len(instrument.layers), 'layer')}: {_few(instrument)}"),
     ]
     reasons = Counter(item.reason for item in instrument.not_scored)
-    rows += [("Not scored", f"{count} tensors: {text}") for text, count in reasons.most_common()]
+    rows += [("Not scored", f"{count(n, 'tensor')}: {text}") for text, n in reasons.most_common()]
     return rows
 
 

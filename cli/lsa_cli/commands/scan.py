@@ -68,7 +68,7 @@ from lsa_onnx.scan.options import DEFAULT_ETA
 )
 @click.option("--json", metavar="FILE|-", help="Write the report as JSON; - for stdout, alone.")
 @click.option("--html", metavar="FILE", help="Write the report as one self-contained page.")
-@click.option("-v", "--verbose", is_flag=True, help="Show every layer and tensor.")
+@click.option("-v", "--verbose", is_flag=True, help="Show every layer, note and reason.")
 @click.option("-q", "--quiet", is_flag=True, help="No messages and no progress.")
 def command(
     model: str,
