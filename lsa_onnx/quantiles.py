@@ -77,7 +77,7 @@ class QuantileSketch:
         keys = (_bin_of(values) + np.arange(self._columns) * _BINS)[np.isfinite(values)]
         fresh, counts = np.unique(keys, return_counts=True)
         # Both are sorted, and after a few buffers hardly any bin is new: no need to sort again.
-        places = np.searchsorted(self._keys, fresh)
+        places = np.asarray(np.searchsorted(self._keys, fresh))
         known = np.zeros(fresh.size, bool)
         inside = places < self._keys.size
         known[inside] = self._keys[places[inside]] == fresh[inside]

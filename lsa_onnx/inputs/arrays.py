@@ -155,7 +155,8 @@ class NpzFile:
         """
         if key not in self._members:
             text = f"{str(self.path)!r} holds no array {key!r}"
-            raise DataError(f"{text}; it holds {', '.join(map(repr, self._members)) or 'none'}")
+            held = ", ".join(map(repr, self._members)) or "no arrays"
+            raise DataError(f"{text}; it holds {held}: name one of them with --x-key or --y-key")
         info = self._members[key]
         name = f"{key!r} of {str(self.path)!r}"
 

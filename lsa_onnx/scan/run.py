@@ -52,7 +52,7 @@ def scan(
     subject = open_subject(str(model), options)
     perturbations = [*noises, *_pairs(subject, options)]
     head = find_head(subject.model.proto)
-    _check_labels(subject, head)
+    _check_labels(subject, head, options)
     ground = lay_groundwork(subject, options, device)
     # Nothing is said before the input proved usable: an error is then the only line there is.
     _announce(subject, device, listener)
@@ -86,7 +86,9 @@ def _announce(subject: Subject, device: Device, listener: Listener) -> None:
         )
 
 
-def _check_labels(subject: Subject, head: Head | None) -> None:
+def _check_labels(subject: Subject, head: Head | None, options: ScanOptions) -> None:
+    if subject.dataset.labels is None or head is None:
+        require_accuracy(None, options.expect_accuracy)
     classes = declared_classes(subject, head)
     if subject.dataset.labels is not None and classes is not None:
         require_known_labels(subject.dataset.labels, classes)

@@ -48,24 +48,25 @@ def assert_one_line(outcome: Outcome, code: int, *named: str) -> None:
 
 @pytest.mark.parametrize("command", ["scan", "layers", "doctor", "expose"])
 @pytest.mark.parametrize(
-    "model", ["missing.onnx", "text.onnx", "cut.onnx", "empty.onnx", "nothing"]
+    ("model", "code"),
+    [("missing.onnx", 2), ("text.onnx", 3), ("cut.onnx", 3), ("empty.onnx", 3), ("nothing", 2)],
 )
-def test_unusable_model_file(run: Run, here: Path, command: str, model: str) -> None:
+def test_unusable_model_file(run: Run, here: Path, command: str, model: str, code: int) -> None:
     words = ["-o", "copy.onnx"] if command == "expose" else []
     if command == "doctor":
         outcome = run(command, model)
         # The machine's part of the answer is no less true for the model's fault.
-        assert_one_line(Outcome(outcome.code, "", outcome.err), 3, model)
+        assert_one_line(Outcome(outcome.code, "", outcome.err), code, model)
     else:
-        assert_one_line(run(command, model, *words), 3, model)
+        assert_one_line(run(command, model, *words), code, model)
     assert not (here / "copy.onnx").exists()
 
 
 @pytest.mark.parametrize(
     ("data", "named"),
     [
-        ("shape.npz", ["shape.npz", "(3, 4, 7)"]),
-        ("nan.npz", ["NaN"]),
+        ("shape.npz", ["shape.npz", "3x4x7"]),
+        ("nan.npz", ["nan.npz", "holds nan"]),
         ("range.npz", ["range.npz", "29"]),
         ("pickle.npy", ["pickle.npy"]),
         ("few.npz", ["11", "12"]),

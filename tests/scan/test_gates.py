@@ -150,9 +150,11 @@ def test_what_does_not_fit_the_model_is_refused(
     assert said in str(caught.value)
 
 
-def test_the_gate_needs_labels(tmp_path: Path, model: Path, data: Path) -> None:
+def test_the_gate_needs_labels(model: Path, data: Path) -> None:
+    recorder = Recorder()
     with pytest.raises(DataError, match=r"--expect-accuracy 0\.5 needs labels"):
-        scanned(model, data, labels="none", expect_accuracy=0.5)
+        scan(model, options(data, labels="none", expect_accuracy=0.5), recorder)
+    assert recorder.calls == []
 
 
 def test_pairs_of_another_length_are_refused(tmp_path: Path, model: Path, data: Path) -> None:
