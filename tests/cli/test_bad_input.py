@@ -16,7 +16,7 @@ from tests.cli.command_line import Outcome, Run, image_folder, runner
 
 REMEDY = re.compile(
     r"\b(give|accepted|use|check|create|name|export|did you mean|allow|draw|install|"
-    r"make|free|declare|pass|list|save|add|scale|Try|see|must|valid)\b|--",
+    r"make|free|declare|pass|list|save|add|remove|scale|Try|see|must|valid)\b|--",
 )
 EARLIER = "an earlier report\n"
 
