@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import onnx
 from google.protobuf.message import EncodeError
 
 from lsa_onnx.errors import DataError, ModelError
 from lsa_onnx.files import check_writable, write_atomically
 from lsa_onnx.layers import plan_layers
+from lsa_onnx.layers.operators import FLOAT_ELEMENTS
 from lsa_onnx.model import Model, load_model, with_weights
 from lsa_onnx.report.document import LayerInfo
 from lsa_onnx.rewrite import expose
 from lsa_onnx.runtime.devices import Device
 from lsa_onnx.runtime.inspection import observed_ranks, tensor_types
 
-_ELEMENTS = {
-    "float16": onnx.TensorProto.FLOAT16,
-    "bfloat16": onnx.TensorProto.BFLOAT16,
-    "float32": onnx.TensorProto.FLOAT,
-    "float64": onnx.TensorProto.DOUBLE,
-}
+if TYPE_CHECKING:
+    import onnx
 
 
 def write_exposed(
@@ -53,7 +50,7 @@ def write_exposed(
     unknown = [info.tensor for info in layers if info.shape is None]
     # onnx.checker wants a shape on every output; only a run tells the rank of these.
     ranks = observed_ranks(model.proto, model.folder, device, unknown) if unknown else {}
-    declared = {info.tensor: (_ELEMENTS[info.dtype], _shape(info, ranks)) for info in layers}
+    declared = {info.tensor: (FLOAT_ELEMENTS[info.dtype], _shape(info, ranks)) for info in layers}
     exposed = expose(model.proto, list(declared), declared)
     write_atomically(target, _serialised(model, exposed, target))
     return list(declared)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import onnx
+
 # Operators whose weights are learned, with the positions those weights can take among the inputs.
 LEARNABLE: dict[str, tuple[int, ...]] = {
     "Conv": (1,),
@@ -111,7 +113,14 @@ PASS_THROUGH = (
     )
 )
 
-FLOAT_TYPES = frozenset({"float16", "bfloat16", "float32", "float64"})
+# Types that are scored, with their ONNX element types.
+FLOAT_ELEMENTS: dict[str, int] = {
+    "float16": onnx.TensorProto.FLOAT16,
+    "bfloat16": onnx.TensorProto.BFLOAT16,
+    "float32": onnx.TensorProto.FLOAT,
+    "float64": onnx.TensorProto.DOUBLE,
+}
+FLOAT_TYPES = frozenset(FLOAT_ELEMENTS)
 
 # They draw new numbers in every run.
 RANDOM = frozenset(

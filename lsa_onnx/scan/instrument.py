@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from lsa_onnx.errors import DataError
 from lsa_onnx.layers import LayerPlan, plan_layers
+from lsa_onnx.layers.operators import FLOAT_ELEMENTS
 from lsa_onnx.report.document import LayerInfo, NotScored
 from lsa_onnx.report.text import size as size_text
 from lsa_onnx.runtime.batching import BatchPlan, BatchProbe
@@ -29,12 +29,6 @@ from lsa_onnx.scan.subject import Subject
 
 Array = NDArray[Any]
 
-_ELEMENTS = {
-    "float16": onnx.TensorProto.FLOAT16,
-    "bfloat16": onnx.TensorProto.BFLOAT16,
-    "float32": onnx.TensorProto.FLOAT,
-    "float64": onnx.TensorProto.DOUBLE,
-}
 _PROBE_SAMPLES = 2
 
 
@@ -84,7 +78,7 @@ def lay_groundwork(subject: Subject, options: ScanOptions, device: Device) -> Gr
     """
     types = tensor_types(subject.model.proto, subject.model.folder, device)
     chosen = plan_layers(subject.model.proto, types, options.layers)
-    elements = {info.tensor: _ELEMENTS[info.dtype] for info in chosen.layers}
+    elements = {info.tensor: FLOAT_ELEMENTS[info.dtype] for info in chosen.layers}
     probe = _probe_feeds(subject)
     plan = BatchProbe(
         subject.prepared,
