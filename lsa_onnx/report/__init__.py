@@ -1,4 +1,4 @@
-"""Reports: the document, its JSON file and schema, and the views for a terminal and a browser.
+"""Reports: the documents, their JSON files and schemas, the views for a terminal and a browser.
 
 Names are loaded when they are first used, so that importing one of them does not import what only
 another needs (rich for the terminal, jinja2 for HTML).
@@ -12,22 +12,30 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lsa_onnx.report.document import SCHEMA_VERSION as SCHEMA_VERSION
     from lsa_onnx.report.document import Report as Report
+    from lsa_onnx.report.evaluation import EVALUATION_VERSION as EVALUATION_VERSION
+    from lsa_onnx.report.evaluation import Evaluation as Evaluation
     from lsa_onnx.report.html import render_html as render_html
     from lsa_onnx.report.html import write_html as write_html
     from lsa_onnx.report.json_file import dumps as dumps
+    from lsa_onnx.report.json_file import read_evaluation as read_evaluation
     from lsa_onnx.report.json_file import read_report as read_report
     from lsa_onnx.report.json_file import write_json as write_json
     from lsa_onnx.report.schema import load_schema as load_schema
     from lsa_onnx.report.terminal import print_layers as print_layers
     from lsa_onnx.report.terminal import print_report as print_report
+    from lsa_onnx.report.terminal_evaluation import print_evaluation as print_evaluation
 
 _HOMES = {
+    "EVALUATION_VERSION": "evaluation",
     "SCHEMA_VERSION": "document",
+    "Evaluation": "evaluation",
     "Report": "document",
     "dumps": "json_file",
     "load_schema": "schema",
+    "print_evaluation": "terminal_evaluation",
     "print_layers": "terminal",
     "print_report": "terminal",
+    "read_evaluation": "json_file",
     "read_report": "json_file",
     "render_html": "html",
     "write_html": "html",

@@ -19,8 +19,57 @@ from lsa_onnx.errors import DataError
 
 T = TypeVar("T")
 
+Kind = Literal["report", "evaluation"]
+
 _SHOWN_CHARACTERS = 60
-_REMEDY = "make the report again with `lsa-onnx scan`"
+# What a document is called, and the command that makes it.
+_KINDS: dict[str, tuple[str, str]] = {
+    "report": ("a report", "scan"),
+    "evaluation": ("an evaluation", "evaluate"),
+}
+
+
+class Misfit(ValueError):
+    """A value that is not what a record's annotations ask for; the message names its place."""
+
+
+def decode_document(record: type[T], value: object, kind: Kind, version: str) -> T:
+    """Build a whole document from what ``json.loads`` gave for it.
+
+    Args:
+        record: The dataclass of the document.
+        value: The parsed JSON.
+        kind: Which document is wanted.
+        version: The schema version that is read.
+
+    Raises:
+        DataError: It is another document, of another version, or does not fit the record.
+    """
+    name, command = _KINDS[kind]
+    if isinstance(value, Mapping):
+        _require_version(value, kind, version)
+    try:
+        return decode_record(record, value, "")
+    except Misfit as misfit:
+        raise DataError(
+            f"not {name}: {misfit}; make the {kind} again with `lsa-onnx {command}`"
+        ) from misfit
+
+
+def _require_version(value: Mapping[str, object], kind: Kind, version: str) -> None:
+    """Told apart before the fields are read: a list of unknown fields would help nobody."""
+    # A report has no such field: it is the older document.
+    found, (name, command) = value.get("kind", "report"), _KINDS[kind]
+    if found != kind and isinstance(found, str) and found in _KINDS:
+        raise DataError(
+            f"this is {_KINDS[found][0]}, not {name}; give the file that `lsa-onnx {command}` wrote"
+        )
+    written = value.get("schema_version")
+    if written is not None and written != version:
+        raise DataError(
+            f"this {kind} has schema version {written!r}, this tool reads {version!r}; make the "
+            f"{kind} again with `lsa-onnx {command}`, or read it with the tool that wrote it"
+        )
 
 
 def decode_record(record: type[T], value: object, where: str) -> T:
@@ -38,7 +87,7 @@ def decode_record(record: type[T], value: object, where: str) -> T:
         become floats.
 
     Raises:
-        DataError: A field is missing or unknown, or a value is not of its annotated type.
+        Misfit: A field is missing or unknown, or a value is not of its annotated type.
     """
     if not isinstance(value, Mapping):
         _refuse(where, value, "an object")
@@ -49,7 +98,7 @@ def decode_record(record: type[T], value: object, where: str) -> T:
     if unknown:
         _refuse_fields(where, "unknown", unknown, f"accepted are {', '.join(hints)}")
     if missing:
-        _refuse_fields(where, "missing", missing, "a report has every field, null where undefined")
+        _refuse_fields(where, "missing", missing, "every field is there, null where undefined")
     fields = {name: _decode(hint, value[name], _join(where, name)) for name, hint in hints.items()}
     return record(**fields)
 
@@ -184,13 +233,13 @@ def _join(where: str, name: object) -> str:
 
 def _refuse(where: str, value: object, expected: str) -> typing.NoReturn:
     field = f"field {where!r}" if where else "the document"
-    raise DataError(f"not a report: {field} is {_shown(value)}, not {expected}; {_REMEDY}")
+    raise Misfit(f"{field} is {_shown(value)}, not {expected}")
 
 
 def _refuse_fields(where: str, what: str, names: list[Any], accepted: str) -> typing.NoReturn:
     listed = ", ".join(repr(name) for name in names[:5]) + (", …" if len(names) > 5 else "")
     place = f" in {where!r}" if where else ""
-    raise DataError(f"not a report: {what} field {listed}{place}; {accepted}; {_REMEDY}")
+    raise Misfit(f"{what} field {listed}{place}; {accepted}")
 
 
 def _shown(value: object) -> str:

@@ -2,7 +2,8 @@
 
 ``Report.to_dict`` gives JSON-ready values (no NaN, no infinity: an undefined figure is ``None`` and
 its ``status`` says why). The JSON Schema beside this file describes the same fields;
-``SCHEMA_VERSION`` changes when they do.
+``SCHEMA_VERSION`` changes when they do. Records that the evaluation shares are in ``sections`` and
+can be imported from here too.
 """
 
 from __future__ import annotations
@@ -11,10 +12,16 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from lsa_onnx.errors import DataError
-from lsa_onnx.report.decode import decode_record, with_lists
+from lsa_onnx.report.decode import decode_document, with_lists
+from lsa_onnx.report.sections import Accuracy as Accuracy
+from lsa_onnx.report.sections import DataSection as DataSection
+from lsa_onnx.report.sections import FileDigest as FileDigest
+from lsa_onnx.report.sections import InputSection as InputSection
+from lsa_onnx.report.sections import ModelSection as ModelSection
+from lsa_onnx.report.sections import ReportWarning as ReportWarning
+from lsa_onnx.report.sections import ValueDescription as ValueDescription
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 
 Status = Literal["ok", "undefined", "not finite", "constant"]
 
@@ -81,12 +88,42 @@ class MvlList:
 
 
 @dataclass(frozen=True)
-class Accuracy:
-    """Share of ``n`` samples whose label was predicted, with its 95 % Wilson interval."""
+class Baseline:
+    """Random noise that has, for every sample, the norm that an attack's change of it has.
 
-    value: float
-    n: int
-    interval: tuple[float, float]
+    What an attack does beyond this is due to its direction and not to its size. ``mu`` is the mean
+    CM over all layers and samples; ``layers`` holds the mean CM of each layer, in the order of the
+    report's layers.
+    """
+
+    name: str
+    accuracy: Accuracy | None
+    flips: float | None
+    mu: float | None
+    layers: list[float | None]
+
+
+@dataclass(frozen=True)
+class AttackOutcome:
+    """What an attack did to the predictions of the untouched model.
+
+    ``eps`` is the largest ``norm`` of a change, in units of the declared range; ``labels`` says
+    where the labels that the attack fought came from. ``success`` is the share of the initially
+    correct samples (with predicted labels, of all samples) whose prediction changed;
+    ``robust_accuracy`` the share of all labelled samples that are still right; ``vanished`` the
+    share of samples whose gradient vanishes at the clean input. ``white_box`` attacks know the
+    model's gradient.
+    """
+
+    norm: Literal["linf", "l2", "l1"]
+    eps: float
+    objective: str
+    labels: Literal["given", "predicted", "none"]
+    success: Accuracy | None
+    robust_accuracy: Accuracy | None
+    vanished: float | None
+    white_box: bool
+    baseline: Baseline | None
 
 
 @dataclass(frozen=True)
@@ -95,7 +132,7 @@ class PerturbationResult:
 
     ``kind`` is "noise", "attack" or "pairs" (made elsewhere). ``parameters`` are in units of the
     declared range; ``flips`` is the share of samples whose predicted class changed; ``input_*``
-    describe Δx in those units.
+    describe Δx in those units; ``attack`` is ``None`` for what is none.
     """
 
     name: str
@@ -108,6 +145,7 @@ class PerturbationResult:
     input_relative: Distribution
     layers: list[LayerScore]
     mvl: MvlList
+    attack: AttackOutcome | None = None
 
 
 @dataclass(frozen=True)
@@ -140,72 +178,6 @@ class NotScored:
     node: str
     op: str
     reason: str
-
-
-@dataclass(frozen=True)
-class ValueDescription:
-    """A graph input or output. ``batch`` tells what its leading dimension is."""
-
-    name: str
-    shape: list[int | str | None] | None
-    dtype: str
-    batch: Literal["free", "fixed", "absent"]
-
-
-@dataclass(frozen=True)
-class FileDigest:
-    """A file, its size and the SHA-256 of its content in lower-case hexadecimal digits."""
-
-    path: str
-    sha256: str
-    size_bytes: int
-
-
-@dataclass(frozen=True)
-class ModelSection:
-    """The model that was scanned. ``logits`` is the tensor that classes are read from, if any."""
-
-    file: FileDigest
-    sidecars: list[FileDigest]
-    ir_version: int
-    opsets: dict[str, int]
-    producer: str
-    nodes: int
-    parameters: int
-    inputs: list[ValueDescription]
-    outputs: list[ValueDescription]
-    logits: str | None
-    logits_found: str
-
-
-@dataclass(frozen=True)
-class InputSection:
-    """How inputs were prepared.
-
-    ``range`` is the declared value range, the units in which eps and strengths are given.
-    """
-
-    name: str
-    range: tuple[float, float]
-    mean: list[float] | None
-    std: list[float] | None
-    layout: str | None
-    source: Literal["default", "flags", "sidecar"]
-    notes: list[str]
-
-
-@dataclass(frozen=True)
-class DataSection:
-    """The samples that were run: ``samples`` of the ``available`` ones of ``source``."""
-
-    source: str
-    synthetic: bool
-    fingerprint: str
-    available: int
-    samples: int
-    labels: bool
-    classes: list[str] | None
-    notes: list[str]
 
 
 @dataclass(frozen=True)
@@ -242,17 +214,6 @@ class ObserverCheck:
     max_absolute_difference: float
     max_relative_difference: float
     label_flips: int | None
-
-
-@dataclass(frozen=True)
-class ReportWarning:
-    """What limits the figures.
-
-    ``code`` is stable and documented (docs/warnings.md); ``message`` is one line in plain words.
-    """
-
-    code: str
-    message: str
 
 
 @dataclass(frozen=True)
@@ -299,10 +260,4 @@ class Report:
             DataError: The document has another schema version, a missing or unknown field, or a
                 value of the wrong type.
         """
-        version = values.get("schema_version") if isinstance(values, dict) else None
-        if version is not None and version != SCHEMA_VERSION:
-            raise DataError(
-                f"this report has schema version {version!r}, this tool reads {SCHEMA_VERSION!r}; "
-                "make the report again with `lsa-onnx scan`, or read it with the tool that wrote it"
-            )
-        return decode_record(cls, values, "")
+        return decode_document(cls, values, "report", SCHEMA_VERSION)

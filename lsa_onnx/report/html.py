@@ -17,7 +17,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from lsa_onnx.files import write_atomically
-from lsa_onnx.report import html_rows, text, view
+from lsa_onnx.report import html_attacks, html_rows, text, view
 from lsa_onnx.report.facts import measurement
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _TEMPLATE = "report.html.j2"
 def render_html(report: Report) -> str:
     """The whole page as text, to be stored as UTF-8."""
     rows = view.layer_rows(report)
-    table = html_rows.table(rows)
+    table = html_rows.table(report, rows)
     scripts = [_library(), _asset("templates/report.js")]
     return (
         _environment()
@@ -45,6 +45,7 @@ def render_html(report: Report) -> str:
             chart=html_rows.chart(report, rows),
             tiles=html_rows.tiles(report),
             perturbations=html_rows.perturbations(report),
+            attacks=html_attacks.attacks(report),
             reasons=view.reasons(report.not_scored),
             measurement=measurement(report),
             command=text.command_line(report.run.command),

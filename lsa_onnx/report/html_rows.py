@@ -1,4 +1,7 @@
-"""What the HTML page shows, as plain values: the template and the chart only lay it out."""
+"""What the HTML page shows, as plain values: the template and the chart only lay it out.
+
+What it shows of attacks is in ``html_attacks``.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lsa_onnx.report import text, view
+from lsa_onnx.report.html_attacks import attack_tiles, baseline_line, rounded
 from lsa_onnx.report.text import visible
 
 if TYPE_CHECKING:
@@ -14,7 +18,6 @@ if TYPE_CHECKING:
 
 _LABEL_WIDTH = 22
 _TITLE_WIDTH = 16
-_DIGITS = 5
 
 
 def tiles(report: Report) -> list[tuple[str, str, str]]:
@@ -22,23 +25,23 @@ def tiles(report: Report) -> list[tuple[str, str, str]]:
     data, run = report.data, report.run
     shown = [("Samples", f"{data.samples:,}", f"of {data.available:,}")]
     if report.accuracy is not None:
-        low, high = report.accuracy.interval
-        shown.append(
-            (
-                "Clean accuracy",
-                text.share(report.accuracy.value),
-                f"95 % interval {100 * low:.1f}–{100 * high:.1f} %",
-            )
-        )
-    for result in report.perturbations:
-        if result.accuracy is not None and result is view.headline_result(report):
-            name = visible(result.name)
-            settings = text.parameters(result.parameters)
-            shown.append((f"Accuracy under {name}", text.share(result.accuracy.value), settings))
+        interval = f"95 % interval {text.shares(report.accuracy.interval)}"
+        shown.append(("Clean accuracy", text.share(report.accuracy.value), interval))
+    headline = view.headline_result(report)
+    if headline is not None:
+        shown += attack_tiles(headline) if headline.attack else _accuracy_tile(headline)
     layers = f"{text.count(len(report.not_scored), 'tensor')} not scored"
     shown.append(("Layers scored", f"{len(report.layers):,}", layers))
     shown.append(("Device", visible(run.device), visible(run.provider)))
     return shown
+
+
+def _accuracy_tile(result: PerturbationResult) -> list[tuple[str, str, str]]:
+    if result.accuracy is None:
+        return []
+    settings = text.parameters(result.parameters)
+    value = text.share(result.accuracy.value)
+    return [(f"Accuracy under {visible(result.name)}", value, settings)]
 
 
 def chart(report: Report, rows: Sequence[LayerRow]) -> dict[str, Any]:
@@ -48,6 +51,7 @@ def chart(report: Report, rows: Sequence[LayerRow]) -> dict[str, Any]:
         "layers": _layers(rows),
         "series": [_series(report, result) for result in report.perturbations],
         "headline": report.perturbations.index(headline) if headline else 0,
+        "baseline": baseline_line(report, headline) if headline else None,
         "threshold": report.mvl.threshold if report.mvl.rule == "eta" else None,
     }
 
@@ -70,42 +74,43 @@ def _series(report: Report, result: PerturbationResult) -> dict[str, Any]:
     scores = [by_tensor.get(info.tensor) for info in report.layers]
     ranks = {tensor: rank for rank, tensor in enumerate(result.mvl.layers, start=1)}
     intervals = [score.relative_error.interval if score else None for score in scores]
+    random = view.times_random(report, result)
     return {
         "name": visible(result.name),
         "short": text.shorten(visible(result.name), _TITLE_WIDTH),
-        "mean": [_rounded(score.relative_error.mean if score else None) for score in scores],
-        "low": [_rounded(bounds[0] if bounds else None) for bounds in intervals],
-        "high": [_rounded(bounds[1] if bounds else None) for bounds in intervals],
+        "mean": [rounded(score.relative_error.mean if score else None) for score in scores],
+        "low": [rounded(bounds[0] if bounds else None) for bounds in intervals],
+        "high": [rounded(bounds[1] if bounds else None) for bounds in intervals],
         "rank": [ranks.get(info.tensor) for info in report.layers],
-        "details": [_details(score) for score in scores],
+        "details": [
+            [*_figures(score, random.get(info.tensor), report), view.score_note(score) or ""]
+            for score, info in zip(scores, report.layers, strict=True)
+        ],
     }
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.{_DIGITS}g}")
-
-
-def _details(score: LayerScore | None) -> list[str]:
-    """Interval, amplification, growth, stability and note, as the table shows them."""
+def _figures(score: LayerScore | None, times_random: float | None, report: Report) -> list[str]:
+    """The columns on the right of the table but for the note; their titles are in the template."""
+    random = [text.figure(times_random)] if view.baseline(view.headline_result(report)) else []
     if score is None:
-        return [text.MISSING] * 4 + [view.score_note(None) or ""]
+        return [text.MISSING] * (4 + len(random))
     return [
         text.interval(score.relative_error),
+        *random,
         text.figure(score.amplification.mean),
         text.figure(score.growth),
         text.share(score.stability, 0),
-        view.score_note(score) or "",
     ]
 
 
-def table(rows: Sequence[LayerRow]) -> list[dict[str, Any]]:
+def table(report: Report, rows: Sequence[LayerRow]) -> list[dict[str, Any]]:
     """The layer table: one entry per layer, its CM cells in the order of the perturbations."""
     largest = max((mean for row in rows for mean in row.means.values() if mean), default=1.0)
-    return [_row(row, largest) for row in rows]
+    return [_row(report, row, largest) for row in rows]
 
 
-def _row(row: LayerRow, largest: float) -> dict[str, Any]:
-    interval, amplification, growth, stability, note = _details(row.score)
+def _row(report: Report, row: LayerRow, largest: float) -> dict[str, Any]:
+    figures = _figures(row.score, row.times_random, report)
     bounds = row.score.relative_error.interval if row.score else None
     return {
         "number": row.number,
@@ -116,19 +121,18 @@ def _row(row: LayerRow, largest: float) -> dict[str, Any]:
         "weights": row.info.parameters,
         "mean": text.figure(row.score.relative_error.mean if row.score else None),
         "cells": [_cell(mean, largest) for mean in row.means.values()],
-        "low": _rounded(bounds[0]) if bounds else "",
-        "interval": interval,
-        "amplification": amplification,
-        "growth": growth,
-        "stability": stability,
-        "note": note,
+        "low": rounded(bounds[0]) if bounds else "",
+        "figures": figures,
+        "interval": figures[0],
+        "stability": figures[-1],
+        "note": view.score_note(row.score) or "",
     }
 
 
 def _cell(mean: float | None, largest: float) -> dict[str, Any]:
     fraction = 0.0 if mean is None else max(0.0, mean / largest)
     return {
-        "value": _rounded(mean),
+        "value": rounded(mean),
         "text": text.figure(mean),
         "fraction": f"{fraction:.3f}",
     }

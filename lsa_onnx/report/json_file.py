@@ -1,37 +1,53 @@
-"""The report as a JSON file: written whole or not at all, read back into typed records."""
+"""Documents as JSON files: written whole or not at all, read back into typed records."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 from lsa_onnx.errors import DataError
 from lsa_onnx.files import write_atomically
 from lsa_onnx.report.document import Report
+from lsa_onnx.report.evaluation import Evaluation
+
+Document: TypeAlias = Report | Evaluation
+
+T = TypeVar("T")
+
+# Strings are matched whole, so that what looks like a number within one is left alone.
+_STRING_OR_SMALL_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?e-\d+')
 
 
-def dumps(report: Report) -> str:
-    """The report as strictly valid JSON, indented, ending in a line break.
+def dumps(document: Document) -> str:
+    """The document as strictly valid JSON, indented, ending in a line break.
 
     Only ASCII is written: names from a model may hold control or direction-changing characters,
-    and must do no harm on a terminal.
+    and must do no harm on a terminal. Small numbers are plain decimals, for tools that read text.
 
     Raises:
         ValueError: A figure is NaN or infinite. The scan must give ``None`` and a status instead,
             so this is a defect of the tool and not of the user's data.
     """
-    return json.dumps(report.to_dict(), indent=2, allow_nan=False, ensure_ascii=True) + "\n"
+    text = json.dumps(document.to_dict(), indent=2, allow_nan=False, ensure_ascii=True)
+    return _STRING_OR_SMALL_NUMBER.sub(_plain, text) + "\n"
 
 
-def write_json(report: Report, path: str | os.PathLike[str]) -> None:
-    """Write the report to ``path``; an earlier file there is replaced only by a complete one.
+def _plain(token: re.Match[str]) -> str:
+    return token[0] if token[0].startswith('"') else f"{Decimal(token[0]):f}"
+
+
+def write_json(document: Document, path: str | os.PathLike[str]) -> None:
+    """Write the document to ``path``; an earlier file there is replaced only by a complete one.
 
     Raises:
         DataError: The file cannot be written.
     """
-    write_atomically(path, dumps(report).encode("ascii"))
+    write_atomically(path, dumps(document).encode("ascii"))
 
 
 def read_report(path: str | os.PathLike[str]) -> Report:
@@ -41,18 +57,40 @@ def read_report(path: str | os.PathLike[str]) -> Report:
         DataError: The file cannot be read, is not strictly valid JSON, or is not a report of this
             schema version. The message names the path.
     """
+    return _read(path, Report.from_dict, "report", "the report.json of a scan")
+
+
+def read_evaluation(path: str | os.PathLike[str]) -> Evaluation:
+    """Read an evaluation that ``write_json`` wrote.
+
+    Raises:
+        DataError: As for ``read_report``.
+    """
+    return _read(path, Evaluation.from_dict, "evaluation", "the JSON file of an evaluation")
+
+
+def _read(
+    path: str | os.PathLike[str], rebuild: Callable[[object], T], kind: str, wanted: str
+) -> T:
+    """Parse the file and ``rebuild`` the document; ``wanted`` is the file that was asked for."""
     try:
-        return Report.from_dict(_parse(Path(path)))
-    except OSError as error:
-        _refuse(path, f"{error.strerror or error}: check the path", error)
-    except UnicodeDecodeError as error:
-        _refuse(path, f"byte {error.start} is not UTF-8: give the report.json of a scan", error)
-    except RecursionError as error:
-        _refuse(path, "it is nested too deeply: give the report.json of a scan", error)
-    except ValueError as error:  # malformed JSON, or a NUL character in the path
-        _refuse(path, f"{error}: give the report.json of a scan", error)
-    except DataError as error:
-        _refuse(path, str(error), error)
+        return rebuild(_parse(Path(path)))
+    except (OSError, RecursionError, ValueError, DataError) as error:
+        # ValueError: malformed JSON, or a NUL character in the path.
+        message = f"cannot read {kind} {os.fspath(path)!r}: {_problem(error, wanted)}"
+        raise DataError(message) from error
+
+
+def _problem(error: Exception, wanted: str) -> str:
+    if isinstance(error, DataError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}: check the path"
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start} is not UTF-8: give {wanted}"
+    if isinstance(error, RecursionError):
+        return f"it is nested too deeply: give {wanted}"
+    return f"{error}: give {wanted}"
 
 
 def _parse(path: Path) -> object:
@@ -74,7 +112,3 @@ def _unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         raise ValueError(f"field {next(n for n in names if names.count(n) > 1)!r} is given twice")
     return fields
-
-
-def _refuse(path: str | os.PathLike[str], problem: str, error: Exception) -> NoReturn:
-    raise DataError(f"cannot read report {os.fspath(path)!r}: {problem}") from error

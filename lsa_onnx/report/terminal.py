@@ -10,9 +10,15 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from lsa_onnx.report import text, view
-from lsa_onnx.report.facts import opsets
+from lsa_onnx.report.terminal_attacks import print_attacks
 from lsa_onnx.report.terminal_layers import print_scores
 from lsa_onnx.report.terminal_paint import Painter
+from lsa_onnx.report.terminal_sections import (
+    audited_parts,
+    print_sections,
+    print_warnings,
+    run_parts,
+)
 from lsa_onnx.report.text import visible
 
 if TYPE_CHECKING:
@@ -37,11 +43,14 @@ def print_report(report: Report, console: Console, *, verbose: bool = False) -> 
     """
     paint = Painter(console)
     _print_verdict(report, paint)
-    _print_sections(report, paint)
-    _print_warnings(report, paint)
+    run = run_parts(report.run)
+    audited = audited_parts(report.model, report.data, report.input)
+    print_sections({**audited, "Run": run, "Check": [view.observer_line(report)]}, paint)
+    print_warnings(report.warnings, paint)
     if report.accuracy is not None:
         paint.line(f"Clean accuracy {text.accuracy(report.accuracy)}", "bold")
         paint.line()
+    print_attacks(report, paint)
     _print_perturbations(report, paint)
     print_scores(report, paint, verbose=verbose)
     _print_reasons(report.not_scored, paint, verbose=verbose)
@@ -73,73 +82,6 @@ def _print_verdict(report: Report, paint: Painter) -> None:
     for detail in report.verdict.details:
         paint.line(visible(detail))
     paint.line()
-
-
-def _print_sections(report: Report, paint: Painter) -> None:
-    grid = paint.grid()
-    for label, parts in (
-        ("Model", _model_parts(report)),
-        ("Data", _data_parts(report)),
-        ("Input", _input_parts(report)),
-        ("Run", _run_parts(report)),
-        ("Check", [view.observer_line(report)]),
-    ):
-        grid.add_row(
-            paint.text(label, "bold"), paint.text(" · ".join(part for part in parts if part))
-        )
-    paint.print(grid)
-    paint.line()
-
-
-def _model_parts(report: Report) -> list[str]:
-    model = report.model
-    return [
-        visible(model.file.path),
-        f"{model.nodes:,} nodes",
-        f"{model.parameters:,} parameters",
-        f"opset {opsets(model)}",
-        f"SHA-256 {visible(model.file.sha256[:12])}…",
-    ]
-
-
-def _data_parts(report: Report) -> list[str]:
-    data = report.data
-    count = f"{data.samples:,} of {data.available:,} samples"
-    return [visible(data.source), count, "labels" if data.labels else "no labels"]
-
-
-def _input_parts(report: Report) -> list[str]:
-    section = report.input
-    low, high = section.range
-    return [
-        visible(section.name),
-        f"range {text.brief(low)} to {text.brief(high)}",
-        f"mean {text.numbers(section.mean)}" if section.mean else "",
-        f"std {text.numbers(section.std)}" if section.std else "",
-        visible(section.layout or ""),
-        f"from {section.source}",
-    ]
-
-
-def _run_parts(report: Report) -> list[str]:
-    run = report.run
-    return [
-        visible(run.device),
-        f"ONNX Runtime {visible(run.onnxruntime)}",
-        f"batch {run.batch:,} ({run.batch_mode})",
-        f"seed {run.seed}",
-        f"{run.seconds:.1f} s",
-        visible(run.device_note or ""),
-    ]
-
-
-def _print_warnings(report: Report, paint: Painter) -> None:
-    for warning in report.warnings:
-        line = paint.text("Warning ", "bold yellow")
-        line.append_text(paint.text(f"{visible(warning.code)}: {visible(warning.message)}"))
-        paint.print(line)
-    if report.warnings:
-        paint.line()
 
 
 def _print_perturbations(report: Report, paint: Painter) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lsa_onnx.report import text, view
@@ -22,10 +24,44 @@ NOTES_SHOWN = 5
 _NAME_WIDTH = (16, 48)
 _BAR_WIDTH = (10, 24)
 _CELL_WIDTH = (7, 12)
-_LEGEND = (
-    "● MVL list, with rank · CM = ‖φ(x) − φ(x̂)‖ / ‖φ(x)‖, mean over samples · ampl. = ‖Δφ‖ / ‖Δx‖ "
-    "· growth = CM over that of the layers before · stab. = share of resamples with the layer in "
-    "the list"
+_LEGEND = "● MVL list, with rank · CM = ‖φ(x) − φ(x̂)‖ / ‖φ(x)‖, mean over samples"
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column to the right of the CM: its title, what the legend says of it, and its cells."""
+
+    title: str
+    meaning: str
+    cell: Callable[[LayerRow], str]
+
+
+def _of_score(figure: Callable[[LayerScore], str]) -> Callable[[LayerRow], str]:
+    return lambda row: text.MISSING if row.score is None else figure(row.score)
+
+
+_RANDOM = _Column(
+    "×\nrandom",
+    "× random = CM over that under random noise of the same norm",
+    lambda row: text.figure(row.times_random),
+)
+# The most important first: a narrow console leaves out the last.
+_RIGHT = (
+    _Column(
+        "ampl.",
+        "ampl. = ‖Δφ‖ / ‖Δx‖",
+        _of_score(lambda score: text.figure(score.amplification.mean)),
+    ),
+    _Column(
+        "growth",
+        "growth = CM over that of the layers before",
+        _of_score(lambda score: text.figure(score.growth)),
+    ),
+    _Column(
+        "stab.",
+        "stab. = share of resamples with the layer in the list",
+        _of_score(lambda score: text.share(score.stability, 0)),
+    ),
 )
 
 
@@ -44,7 +80,7 @@ def print_scores(report: Report, paint: Painter, *, verbose: bool) -> None:
     layout.print_rest()
     _print_hidden(rows, shown, paint)
     paint.line()
-    paint.line(_LEGEND, "dim")
+    paint.line(" · ".join([_LEGEND, *(column.meaning for column in layout.right)]), "dim")
     _print_notes(rows, paint, verbose=verbose)
     paint.line()
 
@@ -79,17 +115,18 @@ class _Layout:
         self.names = {row.number: paint.plain(visible(row.info.tensor)) for row in rows}
         self.longest = max(map(paint.columns, self.names.values()))
         self.largest = max(map(_mean, rows))
-        self.figures = [self._figures(row) for row in rows]
         own = paint.name(visible(headline.name), _CELL_WIDTH[1])
         self.own_title = f"CM\n{own}"
-        titles = ["MVL", "#", own, "interval", "ampl.", "growth", "stab."]
+        self.right = [_RANDOM, *_RIGHT] if view.baseline(headline) else list(_RIGHT)
+        titles = ["MVL", "#", own, "interval", *(c.title.split("\n")[-1] for c in self.right)]
+        self.figures = [self._figures(row) for row in rows]
         self.fixed = [
             max(paint.columns(cell) for cell in column)
             for column in zip(titles, *self.figures, strict=True)
         ]
+        self._leave_out()
         names = [result.name for result in others]
-        room = paint.width - sum(self.fixed) - len(titles) - _NAME_WIDTH[0] - _BAR_WIDTH[0] - 1
-        fits = sum(self._cell_width(name) + 1 for name in names) <= room
+        fits = sum(self._cell_width(name) + 1 for name in names) <= self._spare()
         self.inner, self.outer = (names, []) if fits else ([], names)
         self.name_width, self.bar_width = self._share_out()
         if self.longest > self.name_width:
@@ -97,9 +134,25 @@ class _Layout:
             self.names = dict(zip(self.names, shorter, strict=True))
 
     def _figures(self, row: LayerRow) -> list[str]:
-        """MVL rank, number, CM, interval, amplification, growth and stability."""
+        """MVL rank, number, CM, interval and the figures of the columns on the right."""
         mark = "" if row.rank is None else f"●{row.rank}"
-        return [mark, str(row.number), *_score_figures(row.score)]
+        score = row.score
+        mean = text.figure(score.relative_error.mean if score else None)
+        interval = text.interval(score.relative_error) if score else text.MISSING
+        return [mark, str(row.number), mean, interval, *(c.cell(row) for c in self.right)]
+
+    def _spare(self) -> int:
+        """The columns of the console that are left beside the smallest table; may be negative."""
+        taken = sum(self.fixed) + len(self.fixed) + _NAME_WIDTH[0] + _BAR_WIDTH[0] + 1
+        return self.paint.width - taken
+
+    def _leave_out(self) -> None:
+        """Drop columns from the right until the rest fits, for a cut figure is worse than none."""
+        while self._spare() < 0 and len(self.right) > 1:
+            self.right.pop()
+            self.fixed.pop()
+            for figures in self.figures:
+                figures.pop()
 
     def _cell_width(self, name: str) -> int:
         low, high = _CELL_WIDTH
@@ -118,7 +171,7 @@ class _Layout:
         """The table of the headline perturbation, with the others where they fit."""
         paint = self.paint
         table = paint.new_table()
-        mark, number, mean, interval, amplification, growth, stability = self.fixed
+        mark, number, mean, interval, *right = self.fixed
         table.add_column(paint.text("MVL"), width=mark, min_width=mark, no_wrap=True)
         table.add_column(
             paint.text("#"), width=number, min_width=number, justify="right", no_wrap=True
@@ -131,8 +184,8 @@ class _Layout:
         )
         table.add_column("", width=self.bar_width, no_wrap=True)
         table.add_column(paint.text("95 % interval"), width=interval, justify="right")
-        for title, width in (("ampl.", amplification), ("growth", growth), ("stab.", stability)):
-            table.add_column(paint.text(title), width=width, justify="right", no_wrap=True)
+        for column, width in zip(self.right, right, strict=True):
+            table.add_column(paint.text(column.title), width=width, justify="right", no_wrap=True)
         for row, figures in zip(self.rows, self.figures, strict=True):
             table.add_row(*self._main_cells(row, figures), style="bold" if row.rank else "")
         paint.print(table)
@@ -196,18 +249,6 @@ class _Layout:
             mark, number = paint.text(figures[0], "red"), paint.text(figures[1])
             table.add_row(mark, number, self._name(row), *means, style="bold" if row.rank else "")
         paint.print(table)
-
-
-def _score_figures(score: LayerScore | None) -> list[str]:
-    if score is None:
-        return [text.MISSING] * 5
-    return [
-        text.figure(score.relative_error.mean),
-        text.interval(score.relative_error),
-        text.figure(score.amplification.mean),
-        text.figure(score.growth),
-        text.share(score.stability, 0),
-    ]
 
 
 def _print_hidden(rows: list[LayerRow], shown: list[LayerRow], paint: Painter) -> None:

@@ -135,9 +135,13 @@ def accuracy(value: Accuracy | None) -> str:
     """Accuracy with its interval and the number of samples."""
     if value is None:
         return MISSING
-    low, high = value.interval
-    interval_text = f"{100 * low:.1f}–{100 * high:.1f} %"
-    return f"{share(value.value)} (95 % interval {interval_text}, n = {value.n:,})"
+    return f"{share(value.value)} (95 % interval {shares(value.interval)}, n = {value.n:,})"
+
+
+def shares(bounds: tuple[float, float]) -> str:
+    """An interval of shares in 0..1, ``94.4–98.6 %``."""
+    low, high = bounds
+    return f"{100 * low:.1f}–{100 * high:.1f} %"
 
 
 def size(count: int | None) -> str:
@@ -176,11 +180,14 @@ def numbers(values: Iterable[float] | None) -> str:
 
 
 def parameters(values: dict[str, Any]) -> str:
-    """The parameters of a perturbation, ``eps 0.3, steps 20``."""
-    return ", ".join(f"{visible(name)} {_parameter(value)}" for name, value in values.items())
+    """The parameters of a perturbation that are set, ``eps 0.3, steps 20``."""
+    given = {name: value for name, value in values.items() if value is not None}
+    return ", ".join(f"{visible(name)} {_parameter(value)}" for name, value in given.items())
 
 
 def _parameter(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return brief(value) if isinstance(value, float) else visible(str(value))
 
 

@@ -11,6 +11,8 @@ from lsa_onnx.report import text
 
 if TYPE_CHECKING:
     from lsa_onnx.report.document import (
+        AttackOutcome,
+        Baseline,
         LayerInfo,
         LayerScore,
         MvlList,
@@ -25,7 +27,8 @@ class LayerRow:
     """One scored layer, with what the headline perturbation did to it.
 
     ``number`` is the layer's position in graph order, counted from 0 as in the paper; ``rank`` its
-    position in the headline MVL list, counted from 1.
+    position in the headline MVL list, counted from 1. ``times_random`` is its CM over that under
+    random noise of the same norm, ``None`` where the headline is no attack or a CM is undefined.
     """
 
     number: int
@@ -33,6 +36,7 @@ class LayerRow:
     rank: int | None
     score: LayerScore | None
     means: dict[str, float | None]
+    times_random: float | None
 
 
 def headline_result(report: Report) -> PerturbationResult | None:
@@ -46,6 +50,7 @@ def layer_rows(report: Report) -> list[LayerRow]:
     scores = {r.name: {s.tensor: s for s in r.layers} for r in report.perturbations}
     headline = headline_result(report)
     ranks = {tensor: rank for rank, tensor in enumerate(report.mvl.layers, start=1)}
+    random = times_random(report, headline) if headline else {}
     rows = []
     for number, info in enumerate(report.layers):
         found = {name: by_tensor.get(info.tensor) for name, by_tensor in scores.items()}
@@ -53,8 +58,51 @@ def layer_rows(report: Report) -> list[LayerRow]:
             name: score.relative_error.mean if score else None for name, score in found.items()
         }
         score = found[headline.name] if headline else None
-        rows.append(LayerRow(number, info, ranks.get(info.tensor), score, means))
+        rank, ratio = ranks.get(info.tensor), random.get(info.tensor)
+        rows.append(LayerRow(number, info, rank, score, means, ratio))
     return rows
+
+
+def attacks(report: Report) -> list[tuple[PerturbationResult, AttackOutcome]]:
+    """The perturbations that are attacks, each with its outcome."""
+    return [(r, r.attack) for r in report.perturbations if r.attack is not None]
+
+
+def baseline(result: PerturbationResult | None) -> Baseline | None:
+    """Random noise of the same norm as ``result``, where that is an attack and the noise was run."""
+    return result.attack.baseline if result and result.attack else None
+
+
+def baseline_means(report: Report, result: PerturbationResult) -> dict[str, float | None]:
+    """Mean CM by tensor under random noise of the same norm; empty where there is none."""
+    noise = baseline(result)
+    tensors = (info.tensor for info in report.layers)
+    return dict(zip(tensors, noise.layers, strict=False)) if noise else {}
+
+
+def times_random(report: Report, result: PerturbationResult) -> dict[str, float]:
+    """Mean CM over that under random noise of the same norm, by tensor, where both are defined."""
+    noise = baseline_means(report, result)
+    means = {score.tensor: score.relative_error.mean for score in result.layers}
+    return {
+        tensor: mean / below
+        for tensor, mean in means.items()
+        if mean is not None and (below := noise.get(tensor))
+    }
+
+
+def attack_notes(attack: AttackOutcome) -> list[str]:
+    """What to know before reading an attack's figures."""
+    notes = []
+    if attack.labels == "predicted":
+        notes.append("it fought the model's own predictions, no labels were given")
+    elif attack.labels == "none":
+        notes.append("its objective needs no labels")
+    if attack.vanished:
+        notes.append(
+            f"the gradient vanishes for {text.share(attack.vanished)} of the clean samples"
+        )
+    return notes
 
 
 def score_note(score: LayerScore | None) -> str | None:

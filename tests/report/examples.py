@@ -28,6 +28,7 @@ from lsa_onnx.report.document import (
 )
 from tests.report.parts import (
     SAMPLES,
+    attack_outcome,
     data_section,
     failed_score,
     input_section,
@@ -173,7 +174,11 @@ def hostile_report() -> Report:
     scores = [layer_score(name, mean, 1.0, 0.5) for name, mean in zip(names, means, strict=True)]
     scores[3] = failed_score(names[3], "undefined", names[0])
     result = perturbation(names[1], scores)
-    result = dataclasses.replace(result, parameters={names[0]: names[1]})
+    attack = attack_outcome(scores, Accuracy(0.5, SAMPLES, (0.4, 0.6)))
+    assert attack.baseline is not None
+    noise = dataclasses.replace(attack.baseline, name=names[3])
+    attack = dataclasses.replace(attack, objective=names[0], baseline=noise)
+    result = dataclasses.replace(result, parameters={names[0]: names[1]}, attack=attack)
     report = assemble(
         layers,
         [result],

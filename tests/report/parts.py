@@ -6,6 +6,8 @@ import math
 
 from lsa_onnx.report.document import (
     Accuracy,
+    AttackOutcome,
+    Baseline,
     DataSection,
     Distribution,
     FileDigest,
@@ -19,8 +21,10 @@ from lsa_onnx.report.document import (
     Status,
     ValueDescription,
 )
+from lsa_onnx.statistics import wilson_interval
 
 SAMPLES = 256
+CORRECT = 252
 QUANTILES = {"0.05": -1.645, "0.25": -0.674, "0.75": 0.674, "0.95": 1.645}
 
 
@@ -80,17 +84,42 @@ def perturbation(name: str, scores: list[LayerScore], eta: float = 1.0) -> Pertu
     is_attack = name in ("pgd", "fgsm")
     strength = max((s.relative_error.mean or 0.0 for s in scores), default=0.0)
     correct = max(0.004, 0.988 - strength * (1.02 if is_attack else 0.1))
+    accuracy = Accuracy(correct, SAMPLES, (correct * 0.97, min(1.0, correct * 1.03 + 0.01)))
     return PerturbationResult(
         name=name,
         kind="attack" if is_attack else "noise",
         parameters={"eps": 0.3, "steps": 20} if name == "pgd" else {"eps": 0.3},
-        accuracy=Accuracy(correct, SAMPLES, (correct * 0.97, min(1.0, correct * 1.03 + 0.01))),
+        accuracy=accuracy,
         flips=min(1.0, 0.99 - correct),
         input_l2=distribution(6.1),
         input_linf=distribution(0.3, spread=0.01),
         input_relative=distribution(0.64),
         layers=scores,
         mvl=mvl_list(name, scores, eta),
+        attack=attack_outcome(scores, accuracy) if is_attack else None,
+    )
+
+
+def attack_outcome(scores: list[LayerScore], robust: Accuracy) -> AttackOutcome:
+    """An attack that broke what is not ``robust``, and the noise that moves deep layers least."""
+    broken = CORRECT - round(robust.value * SAMPLES)
+    means = [score.relative_error.mean for score in scores]
+    return AttackOutcome(
+        norm="linf",
+        eps=0.3,
+        objective="margin",
+        labels="given",
+        success=Accuracy(broken / CORRECT, CORRECT, wilson_interval(broken, CORRECT)),
+        robust_accuracy=robust,
+        vanished=0.031,
+        white_box=True,
+        baseline=Baseline(
+            name="random signs",
+            accuracy=Accuracy(0.98, SAMPLES, (0.955, 0.9914)),
+            flips=0.0078,
+            mu=0.21,
+            layers=[mean and mean / (4 + 0.5 * i) for i, mean in enumerate(means)],
+        ),
     )
 
 

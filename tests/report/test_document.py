@@ -5,57 +5,16 @@ from __future__ import annotations
 import json
 import math
 import re
-import typing
-from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from lsa_onnx.errors import DataError
 from lsa_onnx.report.document import Distribution, Report
 from lsa_onnx.report.json_file import dumps
 from tests.report.examples import all_reports, small_report
-
-finite = st.floats(allow_nan=False, allow_infinity=False)
-scalars: dict[Any, st.SearchStrategy[Any]] = {
-    str: st.text(max_size=9),
-    bool: st.booleans(),
-    int: st.integers(),
-    float: finite,
-    type(None): st.none(),
-    Any: st.recursive(
-        st.none() | st.booleans() | st.integers() | finite | st.text(max_size=9),
-        lambda inner: st.lists(inner, max_size=2),
-        max_leaves=4,
-    ),
-}
-
-
-@cache
-def values_of(hint: object) -> st.SearchStrategy[Any]:
-    """Any value that ``hint`` allows; lists are short, for speed."""
-    parts = typing.get_args(hint)
-    origin = typing.get_origin(hint)
-    if hint in scalars:
-        return scalars[hint]
-    if origin is Literal:
-        return st.sampled_from(parts)
-    if origin is list:
-        return st.lists(values_of(parts[0]), max_size=2)
-    if origin is tuple:
-        return st.tuples(*map(values_of, parts))
-    if origin is dict:
-        return st.dictionaries(st.text(max_size=9), values_of(parts[1]), max_size=2)
-    if origin is None:
-        hints = typing.get_type_hints(hint)
-        fixed = {"schema_version": st.just("1.0")} if hint is Report else {}
-        return st.builds(
-            typing.cast("type[Any]", hint),
-            **{name: values_of(part) for name, part in hints.items()} | fixed,
-        )
-    return st.one_of(*map(values_of, parts))
+from tests.report.strategies import values_of
 
 
 @pytest.mark.parametrize("name", all_reports())
@@ -90,7 +49,7 @@ def change(path: str, value: object) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        ("schema_version", "2.0", "schema version '2.0', this tool reads '1.0'; make the report"),
+        ("schema_version", "2.0", "schema version '2.0', this tool reads '1.1'; make the report"),
         ("schema_version", 1, "schema version 1, this tool"),
         ("schema_version", None, "field 'schema_version' is null, not a string"),
         ("surprise", 1, "unknown field 'surprise'; accepted are tool_version"),

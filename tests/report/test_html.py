@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from lsa_onnx.errors import DataError
+from lsa_onnx.report.document import Report
 from lsa_onnx.report.html import render_html, write_html
 from lsa_onnx.report.text import visible
 from tests.report.examples import (
@@ -180,12 +181,71 @@ def test_chart_holds_the_figures_of_the_report() -> None:
         listed = [r.tensor for r, rank in zip(result.layers, series["rank"], strict=True) if rank]
         assert sorted(listed) == sorted(result.mvl.layers)
     assert data["threshold"] == pytest.approx(report.mvl.threshold)
-    assert data["series"][0]["details"][58][4].startswith("undefined: the clean norm")
+    assert data["series"][0]["details"][58][-1].startswith("undefined: the clean norm")
 
 
 def test_table_rows_hold_the_figures() -> None:
     page = Page(render_html(small_report()))
-    assert re.search(r"●10/conv1/Relu_output_0Relu · .*?2,3200.9400.7500.4600.919–0.961", page.text)
+    assert re.search(
+        r"●10/conv1/Relu_output_0Relu · .*?2,3200.9400.7500.4600.919–0.9614.000", page.text
+    )
+
+
+def noise_only() -> Report:
+    report = small_report()
+    noises = [dataclasses.replace(result, attack=None) for result in report.perturbations]
+    return dataclasses.replace(report, perturbations=noises)
+
+
+def test_attacks_are_told_beside_random_noise() -> None:
+    text = Page(render_html(small_report())).text
+    for fact in (
+        "linf, eps 0.3",
+        "white box",
+        "97.2 % (95 % interval 94.4–98.6 %, n = 252)",
+        "random signs: 98.0 % (95 % interval 95.5–99.1 %, n = 256) right, 0.8 % of labels flipped",
+        "μ = 0.210",
+        "the gradient vanishes for 3.1 % of the clean samples",
+        "Robust accuracy under pgd2.9 %linf, eps 0.3; 95 % interval 2.8–4.0 %, n = 256",
+        "Attack success under pgd97.2 %linf, eps 0.3; 95 % interval 94.4–98.6 %, n = 252",
+    ):
+        assert fact in text
+
+
+def test_the_chart_has_the_baseline_of_the_headline_attack() -> None:
+    report = small_report()
+    data = chart_data(render_html(report))
+    assert data["baseline"] == {
+        "name": "random noise of the same norm (random signs)",
+        "mean": [0.235, 0.20444, 0.162, 0.11091],
+    }
+    # In the details too: for each attack its own ratio, for noise none.
+    ratios = [[details[1] for details in series["details"]] for series in data["series"]]
+    assert ratios == [["4.000", "4.500", "5.000", "5.500"]] * 2 + [["—"] * 4]
+
+
+def test_without_an_attack_there_is_neither_column_nor_line_of_noise() -> None:
+    html = render_html(noise_only())
+    page, data = Page(html), chart_data(html)
+    assert data["baseline"] is None
+    assert "random" not in page.text
+    assert page.text.count("Attacks") == 0
+    assert "Accuracy under pgd2.9 %eps 0.3, steps 20" in page.text
+    assert {len(details) for series in data["series"] for details in series["details"]} == {5}
+
+
+@pytest.mark.parametrize("report", [small_report(), noise_only()], ids=["attacks", "noise"])
+def test_titles_cells_and_details_of_the_table_agree(report: Report) -> None:
+    html = render_html(report)
+    table = html[html.index('<table id="layer-table">') :]
+    head, body = table.split("</thead>")[0], table.split("<tbody>")[1].split("</tbody>")[0]
+    groups, titles = head.split("</tr>")[:2]
+    spans = sum(map(int, re.findall(r'colspan="(\d+)"', groups)))
+    rows = [row for row in body.split("</tr>") if "<tr" in row]
+    cells = {len(re.findall(r"<t[hd][ >]", row)) for row in rows}
+    details = {len(d) for series in chart_data(html)["series"] for d in series["details"]}
+    assert cells == {spans} == {len(re.findall(r"<th ", titles))}
+    assert details == {len(re.findall(r'class="[^"]*\bd\b', rows[0]))}
 
 
 @pytest.mark.parametrize("count", [200])

@@ -38,7 +38,8 @@ def test_a_browser_draws_the_page_without_complaint(tmp_path: Path, name: str) -
     report = all_reports()[name]
     write_html(report, tmp_path / "report.html")
     document = browse(tmp_path / "report.html")
-    assert document.count('aria-pressed="true"') == len(report.perturbations)
+    # One for each line: those of the perturbations and that of random noise.
+    assert document.count('aria-pressed="true"') == len(report.perturbations) + 1
     assert re.search(r'<canvas id="chart"[^>]* width="\d{3,}"', document)
 
 
@@ -61,8 +62,15 @@ set("search", "", "input");
 set("details", "2", "change");
 found.title = document.getElementById("details-title").textContent;
 found.interval = rows().find((row) => row.dataset.layer === "0").querySelector(".d").textContent;
+const note = rows().find((row) => row.dataset.layer === "58").querySelector(".note");
+found.note = note.textContent.slice(0, 9);
+set("details", "1", "change");
+found.random = rows().find((row) => row.dataset.layer === "0").querySelectorAll(".d")[1].textContent;
 document.querySelector("#legend button").click();
 found.pressed = document.querySelector("#legend button").getAttribute("aria-pressed");
+const noise = [...document.querySelectorAll("#legend button")].at(-1);
+noise.click();
+found.noise = [noise.textContent, noise.getAttribute("aria-pressed")];
 document.getElementById("log").click();
 const key = new KeyboardEvent("keydown", { key: "End" });
 document.getElementById("chart").dispatchEvent(key);
@@ -91,7 +99,10 @@ def test_table_and_chart_can_be_used(tmp_path: Path) -> None:
         "status": "5 of 60 layers",
         "title": "Under gaussian",
         "interval": interval(report.perturbations[2].layers[0].relative_error),
+        "note": "undefined",
+        "random": "4.000",
         "pressed": "false",
+        "noise": ["╌╌╌random noise of the same norm (random signs)", "false"],
         "open": True,
         "closed": True,
     }

@@ -18,7 +18,9 @@ HEAVY = {"rich", "jinja2", "onnx", "onnxruntime", "numpy", "torch"}
         ("import lsa_onnx.report", set()),
         ("import lsa_onnx.report.document", set()),
         ("from lsa_onnx.report import Report, write_json, load_schema", set()),
+        ("from lsa_onnx.report import Evaluation, read_evaluation", set()),
         ("from lsa_onnx.report import print_report", {"rich"}),
+        ("from lsa_onnx.report import print_evaluation", {"rich"}),
         ("from lsa_onnx.report import render_html", {"jinja2"}),
     ],
 )

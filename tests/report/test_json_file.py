@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from lsa_onnx.errors import DataError
-from lsa_onnx.report.json_file import dumps, read_report, write_json
+from lsa_onnx.report.evaluation import Evaluation
+from lsa_onnx.report.json_file import Document, dumps, read_evaluation, read_report, write_json
+from tests.report.evaluations import all_evaluations, at_eps, evaluation, hostile, sweep
 from tests.report.examples import all_reports, hostile_report, small_report
 
 
@@ -27,8 +29,19 @@ def test_a_written_report_reads_back_equal(tmp_path: Path, name: str) -> None:
     assert read_report(tmp_path / "report.json") == report
 
 
-def test_text_is_printable_ascii() -> None:
-    text = dumps(hostile_report())
+@pytest.mark.parametrize("name", all_evaluations())
+def test_a_written_evaluation_reads_back_equal(tmp_path: Path, name: str) -> None:
+    written = all_evaluations()[name]
+    write_json(written, tmp_path / "evaluation.json")
+    read = read_evaluation(tmp_path / "evaluation.json")
+    # Equal but for the shares, which are rounded on the way.
+    assert read.to_dict() == written.to_dict()
+    assert Evaluation.from_dict(read.to_dict()) == read
+
+
+@pytest.mark.parametrize("document", [hostile_report(), hostile()], ids=["report", "evaluation"])
+def test_text_is_printable_ascii(document: Document) -> None:
+    text = dumps(document)
     assert text.endswith("}\n")
     assert re.fullmatch(r"[\x20-\x7e\n]*", text)
 
@@ -70,7 +83,7 @@ def test_full_disk_keeps_the_earlier_report(
         (b'{"a": -Infinity}', "-Infinity is not JSON"),
         (b'{"twice": 1, "once": 1, "twice": 2}', "field 'twice' is given twice"),
         (b"[1, 2]", "the document is an array of 2 values"),
-        (b'{"schema_version": "0.9"}', "schema version '0.9', this tool reads '1.0'"),
+        (b'{"schema_version": "0.9"}', "schema version '0.9', this tool reads '1.1'"),
     ],
 )
 def test_other_files_are_refused_in_one_line(tmp_path: Path, content: bytes, words: str) -> None:
@@ -79,6 +92,47 @@ def test_other_files_are_refused_in_one_line(tmp_path: Path, content: bytes, wor
     with pytest.raises(DataError, match=rf"odd name\.json': .*{re.escape(words)}") as caught:
         read_report(path)
     assert "\n" not in str(caught.value)
+
+
+def test_one_document_is_not_taken_for_the_other(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    write_json(sweep(), path)
+    words = r"cannot read report .*mine\.json': this is an evaluation, not a report; .*-onnx scan`"
+    with pytest.raises(DataError, match=words):
+        read_report(path)
+    write_json(small_report(), path)
+    words = r"cannot read evaluation .*': this is a report, not an evaluation; .*-onnx evaluate`"
+    with pytest.raises(DataError, match=words):
+        read_evaluation(path)
+
+
+def test_a_file_that_is_no_json_names_what_was_wanted(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text("x")
+    with pytest.raises(DataError, match=r"mine\.json'.*: give the JSON file of an evaluation"):
+        read_evaluation(path)
+
+
+def test_shares_are_plain_decimals_that_text_tools_find() -> None:
+    lines = dumps(sweep()).splitlines()
+    assert '  "clean_accuracy": 0.99,' in lines
+    assert '      "robust_accuracy": 0.325,' in lines
+    assert '      "success_rate": 0.671717,' in lines
+
+
+def test_no_small_number_has_an_exponent_but_names_keep_theirs() -> None:
+    tiny = at_eps("fgsm 1e-05", "1e-7", 1e-7, 0, robust_accuracy=2e-5, interval=(1e-17, 7e-5))
+    tiny = dataclasses.replace(tiny, parameters={'quote" 1e-3': -2.5e-8, "whole": 1e22})
+    text = dumps(evaluation([tiny]))
+    for part in (
+        '"attack": "fgsm 1e-05"',
+        '"eps": 0.0000001,',
+        '"robust_accuracy": 0.00002,',
+        '"quote\\" 1e-3": -0.000000025,',
+        '"whole": 1e+22',
+    ):
+        assert part in text
+    assert json.loads(text)["results"][0]["interval"] == [0.0, 7e-5]
 
 
 def test_infinity_written_as_a_large_number_is_refused(tmp_path: Path) -> None:

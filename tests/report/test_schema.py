@@ -11,90 +11,124 @@ from typing import Any, Literal
 import jsonschema
 import pytest
 
-from lsa_onnx.report import document
-from lsa_onnx.report.document import Report
-from lsa_onnx.report.json_file import dumps
+from lsa_onnx.report.decode import Kind
+from lsa_onnx.report.document import SCHEMA_VERSION, Report
+from lsa_onnx.report.evaluation import EVALUATION_VERSION, Evaluation
+from lsa_onnx.report.json_file import Document, dumps
 from lsa_onnx.report.schema import load_schema
+from tests.report.evaluations import all_evaluations, sweep
 from tests.report.examples import all_reports, small_report
 
-SCHEMA = load_schema()
-RECORDS = {
-    name: value
-    for name, value in vars(document).items()
-    if dataclasses.is_dataclass(value) and isinstance(value, type)
+ROOTS: dict[Kind, type[Document]] = {"report": Report, "evaluation": Evaluation}
+SCHEMAS = {kind: load_schema(kind) for kind in ROOTS}
+EXAMPLES: dict[str, tuple[Kind, Document]] = {
+    **{f"report-{name}": ("report", found) for name, found in all_reports().items()},
+    **{f"evaluation-{name}": ("evaluation", found) for name, found in all_evaluations().items()},
 }
 
 
-def definition(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = SCHEMA if name == "Report" else SCHEMA["$defs"][name]
+def records_in(hint: object) -> Iterator[type[Any]]:
+    """The record that ``hint`` is, or those in it, and all that their fields hold."""
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        yield hint
+        for part in typing.get_type_hints(hint).values():
+            yield from records_in(part)
+    for part in typing.get_args(hint):
+        yield from records_in(part)
+
+
+RECORDS = {
+    f"{kind}-{record.__name__}": (kind, record)
+    for kind, root in ROOTS.items()
+    for record in records_in(root)
+}
+each_record = pytest.mark.parametrize(("kind", "record"), RECORDS.values(), ids=RECORDS)
+
+
+def definition(kind: Kind, record: type[Any]) -> dict[str, Any]:
+    schema = SCHEMAS[kind]
+    found: dict[str, Any] = schema if record is ROOTS[kind] else schema["$defs"][record.__name__]
     return found
 
 
-def accepts(schema: dict[str, Any], value: object) -> bool:
-    whole = {"$defs": SCHEMA["$defs"], **schema}
+def accepts(kind: Kind, schema: dict[str, Any], value: object) -> bool:
+    whole = {"$defs": SCHEMAS[kind]["$defs"], **schema}
     return bool(jsonschema.Draft202012Validator(whole).is_valid(value))
 
 
-def test_is_a_valid_schema_of_the_current_version() -> None:
-    jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    assert SCHEMA["properties"]["schema_version"]["const"] == document.SCHEMA_VERSION
-    assert SCHEMA["$schema"].endswith("draft/2020-12/schema")
+@pytest.mark.parametrize(
+    ("kind", "version"), [("report", SCHEMA_VERSION), ("evaluation", EVALUATION_VERSION)]
+)
+def test_is_a_valid_schema_of_the_current_version(kind: Kind, version: str) -> None:
+    schema = SCHEMAS[kind]
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert schema["properties"]["schema_version"]["const"] == version
+    assert schema["$id"] == f"urn:lsa-onnx:{kind}:{version}"
+    assert schema["title"] == f"lsa-onnx {kind} {version}"
+    assert schema["$schema"].endswith("draft/2020-12/schema")
 
 
-@pytest.mark.parametrize("name", all_reports())
-def test_examples_are_valid(name: str) -> None:
-    values = json.loads(dumps(all_reports()[name]))
-    jsonschema.Draft202012Validator(SCHEMA).validate(values)
+def test_both_schemas_say_the_same_of_the_records_they_share() -> None:
+    report, evaluation = (SCHEMAS[kind]["$defs"] for kind in ("report", "evaluation"))
+    shared = report.keys() & evaluation.keys()
+    assert len(shared) == 7
+    assert {name: report[name] for name in shared} == {name: evaluation[name] for name in shared}
 
 
-def test_to_dict_is_valid_as_it_is() -> None:
-    jsonschema.Draft202012Validator(SCHEMA).validate(small_report().to_dict())
+@pytest.mark.parametrize(("kind", "document"), EXAMPLES.values(), ids=EXAMPLES)
+def test_examples_are_valid(kind: Kind, document: Document) -> None:
+    validator = jsonschema.Draft202012Validator(SCHEMAS[kind])
+    validator.validate(json.loads(dumps(document)))
+    validator.validate(document.to_dict())
 
 
-def test_describes_exactly_the_records() -> None:
-    assert set(SCHEMA["$defs"]) | {"Report"} == set(RECORDS)
+@pytest.mark.parametrize("kind", ROOTS)
+def test_describes_exactly_the_records(kind: Kind) -> None:
+    names = {record.__name__ for record in records_in(ROOTS[kind])}
+    assert set(SCHEMAS[kind]["$defs"]) | {ROOTS[kind].__name__} == names
 
 
-@pytest.mark.parametrize("name", RECORDS)
-def test_fields_are_those_of_the_record(name: str) -> None:
-    fields = [field.name for field in dataclasses.fields(RECORDS[name])]
-    found = definition(name)
+@each_record
+def test_fields_are_those_of_the_record(kind: Kind, record: type[Any]) -> None:
+    fields = [field.name for field in dataclasses.fields(record)]
+    found = definition(kind, record)
     assert list(found["properties"]) == fields
     assert found["required"] == fields
     assert found["additionalProperties"] is False
 
 
-@pytest.mark.parametrize("name", RECORDS)
-def test_every_field_is_described(name: str) -> None:
-    for field, schema in definition(name)["properties"].items():
+@each_record
+def test_every_field_is_described(kind: Kind, record: type[Any]) -> None:
+    for field, schema in definition(kind, record)["properties"].items():
         assert len(schema["description"]) >= 15, field
         assert schema["description"].endswith("."), field
 
 
-def fields_of_type(kind: object) -> Iterator[Any]:
-    for name, record in RECORDS.items():
+def fields_of_type(wanted: object) -> Iterator[Any]:
+    for name, (kind, record) in RECORDS.items():
         for field, hint in typing.get_type_hints(record).items():
-            if typing.get_origin(hint) is kind or kind in typing.get_args(hint):
-                yield pytest.param(
-                    definition(name)["properties"][field], hint, id=f"{name}-{field}"
-                )
+            if typing.get_origin(hint) is wanted or wanted in typing.get_args(hint):
+                schema = definition(kind, record)["properties"][field]
+                yield pytest.param(kind, schema, hint, id=f"{name}-{field}")
 
 
-@pytest.mark.parametrize(("schema", "hint"), list(fields_of_type(Literal)))
-def test_choices_are_those_of_the_record(schema: dict[str, Any], hint: object) -> None:
+@pytest.mark.parametrize(("kind", "schema", "hint"), list(fields_of_type(Literal)))
+def test_choices_are_those_of_the_record(kind: Kind, schema: dict[str, Any], hint: object) -> None:
     assert tuple(schema["enum"]) == typing.get_args(hint)
 
 
-@pytest.mark.parametrize(("schema", "hint"), list(fields_of_type(type(None))))
-def test_null_is_accepted_where_the_record_allows_it(schema: dict[str, Any], hint: object) -> None:
-    assert accepts(schema, None)
+@pytest.mark.parametrize(("kind", "schema", "hint"), list(fields_of_type(type(None))))
+def test_null_is_accepted_where_the_record_allows_it(
+    kind: Kind, schema: dict[str, Any], hint: object
+) -> None:
+    assert accepts(kind, schema, None)
 
 
-@pytest.mark.parametrize("name", RECORDS)
-def test_null_is_refused_elsewhere(name: str) -> None:
-    for field, hint in typing.get_type_hints(RECORDS[name]).items():
+@each_record
+def test_null_is_refused_elsewhere(kind: Kind, record: type[Any]) -> None:
+    for field, hint in typing.get_type_hints(record).items():
         if type(None) not in typing.get_args(hint):
-            assert not accepts(definition(name)["properties"][field], None), field
+            assert not accepts(kind, definition(kind, record)["properties"][field], None), field
 
 
 @pytest.mark.parametrize(
@@ -114,7 +148,44 @@ def test_wrong_values_are_refused(section: str, field: str, value: object, words
     values = small_report().to_dict()
     values[section][field] = value
     with pytest.raises(jsonschema.ValidationError, match=words):
-        jsonschema.Draft202012Validator(SCHEMA).validate(values)
+        jsonschema.Draft202012Validator(SCHEMAS["report"]).validate(values)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("norm", "l7", "'l7' is not one of"),
+        ("eps", -0.1, "-0.1 is less than the minimum of 0"),
+        ("vanished", 1.5, "1.5 is greater than the maximum of 1"),
+        ("white_box", None, "None is not of type 'boolean'"),
+        ("labels", "guessed", "'guessed' is not one of"),
+    ],
+)
+def test_wrong_outcomes_of_attacks_are_refused(field: str, value: object, words: str) -> None:
+    values = small_report().to_dict()
+    values["perturbations"][0]["attack"][field] = value
+    outcome = values["perturbations"][0]["attack"]
+    schema = {"$defs": SCHEMAS["report"]["$defs"], "$ref": "#/$defs/AttackOutcome"}
+    with pytest.raises(jsonschema.ValidationError, match=words):
+        jsonschema.Draft202012Validator(schema).validate(outcome)
+    assert not accepts("report", SCHEMAS["report"], values)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("robust_accuracy", 1.2, "1.2 is greater than the maximum of 1"),
+        ("success_interval", [0.1], r"\[0.1\] is too short"),
+        ("n", 0, "0 is less than the minimum of 1"),
+        ("correct", 1.5, "1.5 is not of type 'integer'"),
+        ("seconds", -1, "-1 is less than the minimum of 0"),
+    ],
+)
+def test_wrong_results_of_an_evaluation_are_refused(field: str, value: object, words: str) -> None:
+    values = sweep().to_dict()
+    values["results"][1][field] = value
+    with pytest.raises(jsonschema.ValidationError, match=words):
+        jsonschema.Draft202012Validator(SCHEMAS["evaluation"]).validate(values)
 
 
 def test_each_call_gives_its_own_copy() -> None:

@@ -45,8 +45,24 @@ def test_verdict_comes_first() -> None:
 
 def test_a_row_holds_all_figures() -> None:
     rows = [line for line in shown(small_report()).split("\n") if "/conv1/Relu" in line]
-    assert re.search(r"●1 +0 /conv1/Relu_output_0 0.940 █+ 0.919–0.961 3.854 +1.469 100 %", rows[1])
-    assert re.search(r"●1 +0 /conv1/Relu_output_0 +0.750 +0.460", rows[2])
+    assert re.search(r"●1 +0 /conv1/Relu… +0.940 █+ 0.919–0.961 +4.000 3.854 +1.469 100 %", rows[1])
+    assert re.search(r"●1 +0 /conv1/Relu… +0.750 +0.460", rows[2])
+
+
+def test_without_an_attack_there_is_no_column_of_its_baseline() -> None:
+    report = small_report()
+    noises = [dataclasses.replace(result, attack=None) for result in report.perturbations]
+    text = shown(dataclasses.replace(report, perturbations=noises))
+    assert "random" not in text
+    assert "Attacks" not in text
+    assert re.search(r"●1 +0 /conv1/Relu_output_0 0.940 █+ 0.919–0.961 3.854 +1.469 100 %", text)
+
+
+def test_a_narrow_console_leaves_out_columns_rather_than_digits() -> None:
+    text = shown(small_report(), 60)
+    assert re.search(r"^●1  0 /conv1/Relu… +0.940 █+ 0.919–0.961  4.000$", text, re.MULTILINE)
+    assert "stab. =" not in text
+    assert "× random = CM over" in " ".join(text.split())
 
 
 def test_a_wide_console_has_one_table() -> None:

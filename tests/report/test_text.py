@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from lsa_onnx.report import text
+from lsa_onnx.report.document import Accuracy
 from tests.report.examples import HOSTILE_NAMES
 from tests.report.parts import distribution
 
@@ -115,6 +116,20 @@ def test_interval_and_share() -> None:
     assert text.interval(distribution(None)) == "—"
     assert text.share(0.9844) == "98.4 %"
     assert text.share(None) == "—"
+
+
+def test_parameters_leave_out_what_is_not_set() -> None:
+    values = {"eps": 8 / 255, "steps": 20, "momentum": None, "random_start": True, "x\x1b": "\n"}
+    assert text.parameters(values) == r"eps 0.0313725, steps 20, random_start yes, x\x1b \n"
+    assert text.parameters({"images": False, "share": 0.0}) == "images no, share 0"
+    assert text.parameters({}) == ""
+
+
+def test_accuracy_and_shares() -> None:
+    value = Accuracy(0.325, 1200, (0.3, 0.3512))
+    assert text.accuracy(value) == "32.5 % (95 % interval 30.0–35.1 %, n = 1,200)"
+    assert text.accuracy(None) == "—"
+    assert text.shares((0.0, 1.0)) == "0.0–100.0 %"
 
 
 def test_command_line_is_quoted_and_visible() -> None:

@@ -1,4 +1,4 @@
-"""The JSON Schema of the report document, shipped with the package."""
+"""The JSON Schemas of the documents, shipped with the package."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import json
 from importlib.resources import files
 from typing import Any
 
+from lsa_onnx.report.decode import Kind
 from lsa_onnx.report.document import SCHEMA_VERSION
+from lsa_onnx.report.evaluation import EVALUATION_VERSION
+
+_VERSIONS: dict[Kind, str] = {"report": SCHEMA_VERSION, "evaluation": EVALUATION_VERSION}
 
 
-def load_schema() -> dict[str, Any]:
+def load_schema(kind: Kind = "report") -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of the version that this tool writes, as a new dictionary."""
-    text = files(__name__).joinpath(f"report-{SCHEMA_VERSION}.json").read_text(encoding="utf-8")
-    schema: dict[str, Any] = json.loads(text)
+    name = f"{kind}-{_VERSIONS[kind]}.json"
+    schema: dict[str, Any] = json.loads(files(__name__).joinpath(name).read_text(encoding="utf-8"))
     return schema

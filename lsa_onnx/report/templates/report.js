@@ -23,13 +23,19 @@
   }
   const datasets = data.series.flatMap((series, index) =>
     [bound(series.low, false), bound(series.high, "-1"), mean(series, index)]);
+  if (data.baseline !== null) {
+    datasets.push({ label: data.baseline.name, data: data.baseline.mean, borderDash: [8, 4], borderWidth: 2,
+      // One radius per point, as above: Chart.js would keep the first colour of points that share all their options.
+      pointRadius: data.layers.map(() => (many ? 0 : 1.5)), pointHoverRadius: 4, tension: 0, isBaseline: true });
+  }
+  const baselinePlace = data.baseline === null ? -1 : datasets.length - 1;
   if (data.threshold !== null) {
     datasets.push({ data: data.layers.map(() => data.threshold), borderDash: [5, 5], borderWidth: 1.5, pointRadius: 0,
       pointHoverRadius: 0, pointHitRadius: 0, isBound: true, isThreshold: true });
   }
   function paint(chart) {
     chart.data.datasets.forEach((set, position) => {
-      const line = lineColour(Math.floor(position / perLine));
+      const line = lineColour(set.isBaseline ? data.headline : Math.floor(position / perLine));
       set.borderColor = set.isThreshold ? colour("--soft") : line;
       set.backgroundColor = set.isBound ? line + "2b" : line;
     });
@@ -46,6 +52,7 @@
     chart.update("none");
   }
   function tooltipLine(context) {
+    if (context.dataset.isBaseline) return ` ${data.baseline.name}: ${figure(context.parsed.y)}`;
     const series = data.series[Math.floor(context.datasetIndex / perLine)];
     const [at, rank] = [context.dataIndex, series.rank[context.dataIndex]];
     const range = series.low[at] === null ? "" : ` (${figure(series.low[at])}–${figure(series.high[at])})`;
@@ -78,23 +85,28 @@
       },
     },
   });
-  data.series.forEach((series, index) => {
+  function addToLegend(name, mark, line, places) {
     const button = document.createElement("button");
     const sign = document.createElement("i");
     button.type = "button";
     button.setAttribute("aria-pressed", "true");
-    sign.textContent = `─${signs[index % 6]}─`;
-    sign.style.color = `var(--c${index % 8})`;
+    sign.textContent = mark;
+    sign.style.color = `var(--c${line % 8})`;
     sign.setAttribute("aria-hidden", "true");
-    button.append(sign, series.name);
+    button.append(sign, name);
     button.addEventListener("click", () => {
       const shown = button.getAttribute("aria-pressed") === "false";
       button.setAttribute("aria-pressed", String(shown));
-      for (let part = 0; part < perLine; part++) chart.setDatasetVisibility(index * perLine + part, shown);
+      places.forEach((place) => chart.setDatasetVisibility(place, shown));
       chart.update("none");
     });
     find("legend").append(button);
+  }
+  data.series.forEach((series, index) => {
+    const places = Array.from({ length: perLine }, (_, part) => index * perLine + part);
+    addToLegend(series.name, `─${signs[index % 6]}─`, index, places);
   });
+  if (data.baseline !== null) addToLegend(data.baseline.name, "╌╌╌", data.headline, [baselinePlace]);
   find("log").addEventListener("change", (event) => {
     chart.options.scales.y.type = event.target.checked ? "logarithmic" : "linear";
     paint(chart);
@@ -102,7 +114,9 @@
   let active = -1;
   function light(number) {
     active = Math.max(0, Math.min(data.layers.length - 1, number));
-    const items = data.series.map((_, index) => ({ datasetIndex: index * perLine + perLine - 1, index: active }))
+    const places = data.series.map((_, index) => index * perLine + perLine - 1);
+    if (data.baseline !== null) places.push(baselinePlace);
+    const items = places.map((datasetIndex) => ({ datasetIndex, index: active }))
       .filter((item) => chart.isDatasetVisible(item.datasetIndex) && chart.data.datasets[item.datasetIndex].data[active] !== null);
     const middle = chart.chartArea.top + chart.chartArea.height / 2;
     chart.setActiveElements(items);
