@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 from lsa_onnx.errors import DataError
 
@@ -30,6 +30,22 @@ _REMEDIES = {
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Write ``data`` to ``path`` so that the file is either complete or as it was before.
 
+    Args:
+        path: The file to write, see ``writing_atomically``.
+        data: The whole content.
+
+    Raises:
+        DataError: The file cannot be written. The earlier file is intact and no temporary file
+            is left.
+    """
+    with writing_atomically(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def writing_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A file to write to that takes the place of ``path`` once the block ends without an error.
+
     The bytes go to a temporary file in the same folder, reach the disk, and take the place of
     ``path`` in one step. The permissions of an earlier file are kept, and a symbolic link stays a
     link to the new content. What is not a regular file (a pipe, ``/dev/null``) cannot be replaced
@@ -37,7 +53,6 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
 
     Args:
         path: The file to write. Its folder must exist.
-        data: The whole content.
 
     Raises:
         DataError: The file cannot be written. The earlier file is intact and no temporary file
@@ -46,11 +61,18 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     with _explained(path):
         target = _checked_target(path)
         if _is_special(target):
-            target.write_bytes(data)
+            with target.open("wb") as file:
+                yield file
             return
         temporary = _temporary_beside(target)
         try:
-            _write_to_disk(temporary, data, _mode_of(target))
+            with os.fdopen(_open_new(temporary), "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            mode = _mode_of(target)
+            if mode is not None:
+                temporary.chmod(mode)
             temporary.replace(target)
         except BaseException:
             # Also on an interrupt: a half-written file with an odd name must not stay behind.
@@ -143,15 +165,6 @@ def _open_new(path: Path) -> int:
 
 def _mode_of(target: Path) -> int | None:
     return stat.S_IMODE(target.stat().st_mode) if target.exists() else None
-
-
-def _write_to_disk(path: Path, data: bytes, mode: int | None) -> None:
-    with os.fdopen(_open_new(path), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    if mode is not None:
-        path.chmod(mode)
 
 
 def _flush_folder(folder: Path) -> None:

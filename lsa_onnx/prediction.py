@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -33,23 +34,37 @@ class Head:
         logits: The tensor of logits, found by walking back through Softmax and the like; ``None``
             if not found.
         found: How, in words.
+        lowest_wins: Whether the smallest score decides, not the largest.
     """
 
     output: str
     kind: Literal["scores", "class", "ranking"]
     logits: str | None
     found: str
+    lowest_wins: bool = False
 
 
-def find_head(model: onnx.ModelProto) -> Head | None:
+def find_head(model: onnx.ModelProto, *, lowest_wins: bool = False) -> Head | None:
     """The first output that tells a class, if any does.
 
     That is one behind a Softmax, ArgMax or TopK, else a matrix of two or more scores. ``None`` for
     models without classes (a regressor, a detector, a generator).
+
+    Args:
+        model: The model.
+        lowest_wins: Read scores by the smallest, as a model of costs means them. An ArgMin says so by
+            itself.
     """
     made = producers(model.graph)
     values = {value.name: value for value in model.graph.output}
     heads = [head for name in values if (head := _head_of(name, made)) is not None]
+    if lowest_wins:
+        heads = [
+            dataclasses.replace(head, lowest_wins=True, found=f"{head.found}, the lowest score wins")
+            if head.kind == "scores"
+            else head
+            for head in heads
+        ]
     for head in heads:
         if head.logits != head.output and _is_per_sample(values[head.output]):
             return head
@@ -64,15 +79,15 @@ def _head_of(output: str, made: Mapping[str, onnx.NodeProto]) -> Head | None:
     """The head that reads ``output``; ``None`` where its values say nothing about classes."""
     kind: Literal["scores", "class", "ranking"] = "scores"
     passed: list[str] = []
-    name = output
+    name, lowest_wins = output, False
     while (node := made.get(name)) is not None:
         if node.op_type in _CLASSIFIERS and name == node.output[0]:
             return Head(output, "class", None, f"output {output!r} of {node.op_type}")
-        if node.op_type in ("ArgMax", "TopK"):
+        if node.op_type in ("ArgMax", "ArgMin", "TopK"):
             chosen = _chosen(node, name)
             if chosen is None:
                 return None
-            kind = chosen
+            kind, lowest_wins = chosen, node.op_type == "ArgMin"
         elif node.op_type not in _NORMALISERS | _SAME_ORDER:
             break
         if node.op_type not in _SAME_ORDER:
@@ -80,12 +95,13 @@ def _head_of(output: str, made: Mapping[str, onnx.NodeProto]) -> Head | None:
         name = node.input[0]
     if not passed:
         return Head(output, kind, output, f"output {output!r} itself")
-    return Head(output, kind, name, f"behind {', '.join(passed)} of output {output!r}")
+    found = f"behind {', '.join(passed)} of output {output!r}"
+    return Head(output, kind, name, found, lowest_wins)
 
 
 def _chosen(node: onnx.NodeProto, output: str) -> Literal["class", "ranking"] | None:
-    """What ``output`` of an ArgMax or TopK holds: classes, or something that names none."""
-    if node.op_type == "ArgMax":
+    """What ``output`` of an ArgMax, ArgMin or TopK holds: classes, or something that names none."""
+    if node.op_type in ("ArgMax", "ArgMin"):
         return None if attribute(node, "axis", 0) == 0 else "class"
     indices = len(node.output) > 1 and output == node.output[1]
     best_first = attribute(node, "largest", 1) == 1 and attribute(node, "sorted", 1) == 1
@@ -117,7 +133,7 @@ def predicted_classes(head: Head, outputs: Mapping[str, Array]) -> NDArray[np.in
     if max(values.shape[1:], default=1) != rows.shape[1]:
         return None
     if head.kind == "scores":
-        best: NDArray[np.int64] = rows.argmax(axis=1)
+        best: NDArray[np.int64] = rows.argmin(axis=1) if head.lowest_wins else rows.argmax(axis=1)
         return best.astype(np.int64) if rows.shape[1] > 1 else None
     if head.kind == "class" and rows.shape[1] != 1:
         return None

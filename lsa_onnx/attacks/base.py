@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lsa_onnx.attacks.oracle import Goal, Oracle
 from lsa_onnx.errors import DataError
 
 Array = NDArray[Any]
-# (x, labels) → (loss per sample, shape (n,); gradient of the loss, shape of x). For attacks that
-# need gradients.
-Oracle = Callable[[Array, Array], "tuple[Array, Array]"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,12 @@ class Batch:
             sample gets the same perturbation whatever the batch size.
         low: Lower end of the declared range.
         high: Upper end.
-        oracle: Loss and gradient of the model under audit, ``None`` where no gradient is offered.
+        oracles: The model under audit together with an objective, by the objective's name ("ce",
+            "margin", "dlr", "kl", "output", "layer:NAME"; ``None`` for the scan's default). ``None``
+            where attacks are not offered.
+        goal: What objectives aim at, see ``Goal``.
+        channel_axis: Of ``x``: 1 for (n, channels, ...), 3 for (n, height, width, channels); ``None``
+            for samples without channels.
     """
 
     x: Array
@@ -37,7 +40,9 @@ class Batch:
     start: int
     low: float
     high: float
-    oracle: Oracle | None = None
+    oracles: Callable[[str | None], Oracle] | None = None
+    goal: Goal = field(default_factory=dict)
+    channel_axis: int | None = None
 
 
 class Perturbation(abc.ABC):
@@ -57,6 +62,13 @@ class Perturbation(abc.ABC):
     def parameters(self) -> dict[str, Any]:
         """What the report says of it: JSON-ready values in units of the declared range."""
 
+    def verify(self, batch: Batch, result: Array) -> None:  # noqa: B027 - most promise no more
+        """Hold the final result, shape of ``batch.x``, to what else this perturbation promises.
+
+        Raises:
+            DataError: It breaks the promise.
+        """
+
     @final
     def __call__(self, batch: Batch) -> Array:
         """Perturb a batch and hold the result to the contract.
@@ -65,8 +77,8 @@ class Perturbation(abc.ABC):
             Finite values within [low, high], of the shape and dtype of ``batch.x``.
 
         Raises:
-            DataError: The perturbed inputs have another shape, are no real numbers, or hold NaN or
-                infinity.
+            DataError: The perturbed inputs have another shape, are no real numbers, hold NaN or
+                infinity, or break what this perturbation promises besides.
         """
         result = np.asarray(self.run(batch))
         if result.shape != batch.x.shape:
@@ -79,7 +91,9 @@ class Perturbation(abc.ABC):
                 f"perturbation {self.name!r} gave values of type {result.dtype}; "
                 "perturbed inputs must be real numbers"
             )
-        return self._within_range(result, batch)
+        result = self._within_range(result, batch)
+        self.verify(batch, result)
+        return result
 
     def _within_range(self, result: Array, batch: Batch) -> Array:
         """``result`` itself where nothing is to be done: a copy of the batch is worth avoiding."""

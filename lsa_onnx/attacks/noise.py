@@ -7,13 +7,14 @@ seed, the noise and the sample's position.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from lsa_onnx.attacks.base import Array, Batch, Perturbation
+from lsa_onnx.attacks.randomness import generators
 from lsa_onnx.errors import DataError
 
 # (x of one sample, random numbers of its shape, strength, low, high) → noisy x. The numbers are
@@ -81,7 +82,7 @@ class Noise(Perturbation):
 
     def __post_init__(self) -> None:
         if self.noise not in NOISES:
-            raise DataError(_unknown(self.noise))
+            raise DataError(f"unknown noise {self.noise!r}; accepted are {', '.join(NOISES)}")
         if not 0 <= self.strength <= 1:
             raise DataError(
                 f"strength {self.strength:g} of {self.noise!r} is not within 0..1; "
@@ -95,8 +96,9 @@ class Noise(Perturbation):
         noisy = np.empty_like(batch.x)
         # One sample at a time, so that temporaries stay small beside the batch.
         dtype = np.promote_types(batch.x.dtype, np.float32)
-        generators = _generators(self.seed, list(NOISES).index(self.noise), batch.start)
-        for index, (sample, rng) in enumerate(zip(batch.x, generators, strict=False)):
+        positions = range(batch.start, batch.start + len(batch.x))
+        rngs = generators(self.seed, list(NOISES).index(self.noise), positions)
+        for index, (sample, rng) in enumerate(zip(batch.x, rngs, strict=True)):
             draw = rng.standard_normal if kind.additive else rng.random
             numbers = np.asarray(draw(sample.shape, dtype=dtype))
             values = sample.astype(dtype, copy=False)
@@ -109,36 +111,12 @@ class Noise(Perturbation):
         return {"strength": self.strength, "unit": NOISES[self.noise].unit, "seed": self.seed}
 
 
-def parse_perturbations(texts: Iterable[str], seed: int) -> list[Noise]:
-    """The noises that texts such as ``salt`` or ``gaussian=20%`` stand for, each once.
-
-    A noise that appears at several strengths is named ``NOISE=STRENGTH``, so that names are unique.
-
-    Args:
-        texts: ``NAME`` or ``NAME=STRENGTH`` each; a strength is a share, 0.1 or 10%.
-        seed: Of the random numbers, 0 to 2³² − 1.
+def parse_strength(strength: str, text: str) -> float:
+    """The share that ``strength``, 0.1 or 10%, stands for; ``text`` is what it is part of.
 
     Raises:
-        DataError: An unknown name, or a strength that is not a share.
+        DataError: It is not a number.
     """
-    # 12 digits: 33.3% is 0.333, not 0.33299999999999996.
-    found = [(noise, float(f"{strength:.12g}")) for noise, strength in map(_parsed, texts)]
-    unique = list(dict.fromkeys(found))
-    noises = [noise for noise, _ in unique]
-    return [
-        Noise(noise, strength, seed, f"{noise}={strength:.12g}" if noises.count(noise) > 1 else "")
-        for noise, strength in unique
-    ]
-
-
-def _parsed(text: str) -> tuple[str, float]:
-    noise, equals, strength = text.partition("=")
-    if noise not in NOISES:
-        raise DataError(_unknown(noise))
-    return noise, _share(strength, text) if equals else NOISES[noise].default
-
-
-def _share(strength: str, text: str) -> float:
     percent = strength.endswith("%")
     try:
         value = float(strength.removesuffix("%"))
@@ -146,26 +124,5 @@ def _share(strength: str, text: str) -> float:
         raise DataError(
             f"strength {strength!r} in {text!r} is not a number; give a share such as 0.1 or 10%"
         ) from None
-    return value / 100 if percent else value
-
-
-def _unknown(name: str) -> str:
-    accepted = ", ".join(NOISES)
-    return f"unknown perturbation {name!r}; accepted are {accepted}, each also as NAME=STRENGTH"
-
-
-def _generators(seed: int, stream: int, start: int) -> Iterator[np.random.Generator]:
-    """A generator for each position from ``start`` on; each is valid until the next is taken.
-
-    The position is the upper half of the counter of one Philox generator: setting it is far cheaper
-    than making a generator per sample.
-    """
-    bits = np.random.Philox(key=[seed, stream])
-    state: Any = bits.state
-    generator = np.random.Generator(bits)
-    position = start
-    while True:
-        state["state"]["counter"][:] = (0, 0, position, 0)
-        bits.state = state
-        yield generator
-        position += 1
+    # 12 digits: 33.3% is 0.333, not 0.33299999999999996.
+    return float(f"{value / 100 if percent else value:.12g}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lsa_onnx.inputs.dataset import Dataset
+from lsa_onnx.inputs.held import held_rows, parse_hold
 from lsa_onnx.inputs.opening import open_data
 from lsa_onnx.inputs.pairs import open_perturbed
 from lsa_onnx.inputs.sidecar import load_spec, sidecar_path, write_sidecar
@@ -25,10 +26,12 @@ __all__ = [
     "SampleShape",
     "as_layout",
     "channel_count",
+    "held_rows",
     "load_spec",
     "open_data",
     "open_perturbed",
     "parse_floats",
+    "parse_hold",
     "parse_range",
     "resolve_layout",
     "sidecar_path",

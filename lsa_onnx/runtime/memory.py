@@ -49,6 +49,22 @@ def bytes_per_sample(
     return 2 * _peak(model.graph, sizes) + max(reductions, default=0) + _INPUT_COPIES * inputs
 
 
+def gradient_bytes_per_sample(
+    model: onnx.ModelProto, sample_shapes: Mapping[str, Sequence[int]]
+) -> int:
+    """An upper estimate of what one more sample needs in a run that returns gradients.
+
+    What the adjoints read stays alive until they have read it: nearly every activation.
+
+    Args:
+        model: The differentiated model.
+        sample_shapes: Input name → shape of one sample, without the batch axis.
+    """
+    sizes = tensor_bytes(model, sample_shapes)
+    inputs = sum(sizes.get(v.name, 0) for v in true_inputs(model.graph))
+    return _peak(model.graph, sizes) + _INPUT_COPIES * inputs
+
+
 def batch_size(per_sample: int, budget_bytes: int | None) -> int:
     """How many samples fit into the budget, 1 to ``MAX_BATCH``.
 

@@ -23,6 +23,7 @@ from lsa_onnx.rewrite import Comparison, compare, expose
 from lsa_onnx.rewrite.graph import dependents
 from lsa_onnx.runtime.batching import BatchPlan
 from lsa_onnx.runtime.devices import Device
+from lsa_onnx.runtime.layout import padded
 from lsa_onnx.runtime.matching import Array, distinct, stack_rows
 from lsa_onnx.runtime.memory import give_back_memory
 from lsa_onnx.runtime.session import Session, SessionPlan
@@ -131,7 +132,7 @@ class ScoringSession:
         count, layout = len(perturbed), self._plan.layout
         second = self._comparison.perturbed_inputs[self._perturb]
         given = {**feeds, second: perturbed}
-        result = self._session.run({n: layout.feed(_padded(x, size)) for n, x in given.items()})
+        result = self._session.run({n: layout.feed(padded(x, size)) for n, x in given.items()})
         names = [self._comparison.sums[item.tensor] for item in self.scored]
 
         def column(parts: list[str]) -> Array:
@@ -204,13 +205,6 @@ def _per_sample(name: str, values: Array, size: int) -> Array:
             "with --batch 1"
         )
     return values
-
-
-def _padded(x: Array, size: int) -> Array:
-    """``x`` filled up to ``size`` rows with its last one: a fixed batch takes no fewer."""
-    if len(x) == size:
-        return x
-    return np.concatenate([x, np.repeat(x[-1:], size - len(x), axis=0)])
 
 
 def _joined(pieces: Sequence[ScoredBatch]) -> ScoredBatch:

@@ -77,6 +77,7 @@ class Session:
             raise ModelError(f"ONNX Runtime cannot load the model: {first_line(error)}") from error
         self._device = device
         self.provider: str = self._session.get_providers()[0]
+        self.input_names: list[str] = [value.name for value in self._session.get_inputs()]
         self.output_names: list[str] = [value.name for value in self._session.get_outputs()]
 
     def tensor_types(self) -> dict[str, tuple[str, list[int | str | None]]]:

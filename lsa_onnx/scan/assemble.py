@@ -6,7 +6,6 @@ import datetime as dt
 import platform
 from dataclasses import dataclass
 
-import numpy as np
 import onnx
 import onnxruntime as ort
 
@@ -19,13 +18,16 @@ from lsa_onnx.report.document import (
     ObserverCheck,
     PerturbationResult,
     Report,
+    ReportWarning,
     RunSection,
 )
 from lsa_onnx.runtime.devices import Device, thread_count
+from lsa_onnx.scan.attack_checks import Attempt
 from lsa_onnx.scan.cautions import Evidence, cautions
-from lsa_onnx.scan.clean import CleanRun
+from lsa_onnx.scan.clean import CleanRun, class_count
 from lsa_onnx.scan.instrument import Instrument
 from lsa_onnx.scan.options import ScanOptions
+from lsa_onnx.scan.scoring_pass import Pass
 from lsa_onnx.scan.subject import Subject
 from lsa_onnx.scan.verdict import headline, no_list, verdict
 
@@ -39,10 +41,16 @@ class Findings:
     device: Device
     head: Head | None
     clean: CleanRun
-    results: list[PerturbationResult]
+    passes: list[Pass]
+    doubts: list[ReportWarning]
     observer: ObserverCheck
     options: ScanOptions
     seconds: float
+
+    @property
+    def results(self) -> list[PerturbationResult]:
+        """Of all perturbations."""
+        return [each.result for each in self.passes]
 
 
 def assemble(findings: Findings) -> Report:
@@ -58,12 +66,15 @@ def assemble(findings: Findings) -> Report:
     evidence = Evidence(
         data=data,
         accuracy=f.clean.accuracy,
-        classes=_class_count(f),
+        classes=class_count(f.head, f.clean),
         layers=f.instrument.layers,
         results=f.results,
         mvl=mvl,
         observer=f.observer,
         batch_note=plan.note if plan.mode == "native" and f.subject.layout.leading == 1 else None,
+        attempts=_attempts(f),
+        doubts=f.doubts,
+        repeatable=f.clean.repeatable,
     )
     return Report(
         tool_version=__version__,
@@ -83,11 +94,31 @@ def assemble(findings: Findings) -> Report:
     )
 
 
-def _class_count(findings: Findings) -> int | None:
-    head = findings.head
-    if head is None or head.kind != "scores" or findings.clean.classes is None:
-        return None
-    return int(np.prod(findings.clean.outputs[head.output].shape[1:]))
+def _attempts(f: Findings) -> list[Attempt]:
+    """The attacks of the scan that fought labels."""
+    found = []
+    for each in f.passes:
+        attack = each.result.attack
+        if attack is None or each.ledger is None:
+            continue
+        success, n = attack.success, len(f.subject.dataset)
+        found.append(
+            Attempt(
+                name=each.result.name,
+                algorithm=each.result.parameters["algorithm"],
+                norm=attack.norm,
+                eps=attack.eps,
+                white_box=attack.white_box,
+                right=success.n if success else 0,
+                broken=round(success.value * success.n) if success else 0,
+                n=n,
+                noise_flips=attack.baseline.flips if attack.baseline else None,
+                flips=each.result.flips,
+                saturated=each.ledger.saturated,
+                flat=each.ledger.flat,
+            )
+        )
+    return found
 
 
 def _model_section(subject: Subject, head: Head | None) -> ModelSection:

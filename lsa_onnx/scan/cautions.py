@@ -15,8 +15,14 @@ from lsa_onnx.report.document import (
     PerturbationResult,
     ReportWarning,
 )
+from lsa_onnx.scan.attack_checks import Attempt, check_attempts
 
 FEW_SAMPLES = 30
+RANDOM_OUTPUTS = ReportWarning(
+    "random-outputs",
+    "Two runs of the untouched model on the same inputs differ: it draws random numbers. Attacks and "
+    "scores are of one draw; judge success by many.",
+)
 # A layer whose CM is within this factor of the rounding that a batch brings says little.
 _FLOOR_FACTOR = 10.0
 _OBSERVER_TOLERANCE = 1e-3
@@ -24,7 +30,12 @@ _OBSERVER_TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the cautions are drawn from. ``classes`` is the number of classes, ``None`` without."""
+    """What the cautions are drawn from.
+
+    ``classes`` is the number of classes, ``None`` without; ``attempts`` are the attacks among the
+    results; ``doubts`` were raised before anything ran; ``repeatable`` tells whether two runs of the
+    untouched model agreed.
+    """
 
     data: DataSection
     accuracy: Accuracy | None
@@ -34,12 +45,15 @@ class Evidence:
     mvl: MvlList
     observer: ObserverCheck
     batch_note: str | None
+    attempts: Sequence[Attempt] = ()
+    doubts: Sequence[ReportWarning] = ()
+    repeatable: bool = True
 
 
 def cautions(evidence: Evidence) -> list[ReportWarning]:
     """All that applies, the gravest first."""
     found: list[ReportWarning] = []
-    for check in (_data, _accuracy, _attacks, _observer, _scores, _list, _batch):
+    for check in (_data, _accuracy, _random, _attacks, _observer, _scores, _list, _batch):
         found += [ReportWarning(code, message) for code, message in check(evidence)]
     return found
 
@@ -78,13 +92,20 @@ def _accuracy(e: Evidence) -> Iterator[tuple[str, str]]:
         )
 
 
+def _random(e: Evidence) -> Iterator[tuple[str, str]]:
+    if not e.repeatable:
+        yield RANDOM_OUTPUTS.code, RANDOM_OUTPUTS.message
+
+
 def _attacks(e: Evidence) -> Iterator[tuple[str, str]]:
+    for warning in (*e.doubts, *check_attempts(e.attempts)):
+        yield warning.code, warning.message
     if e.results and all(result.kind == "noise" for result in e.results):
         yield (
             "noise-only",
             (
                 "Only random noise was applied. It ranks layers, but says nothing about robustness: "
-                "an attack finds far worse inputs of the same size."
+                "an attack finds far worse inputs of the same size (--attack pgd)."
             ),
         )
 

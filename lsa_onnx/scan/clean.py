@@ -13,9 +13,10 @@ from lsa_onnx.errors import DataError, GateFailed
 from lsa_onnx.prediction import Head, predicted_classes
 from lsa_onnx.report.document import Accuracy
 from lsa_onnx.runtime.devices import Device
-from lsa_onnx.runtime.session import Session
+from lsa_onnx.runtime.matching import relative_difference
+from lsa_onnx.scan.deployed import Deployed
 from lsa_onnx.scan.listener import Listener
-from lsa_onnx.scan.rows import join_rows
+from lsa_onnx.scan.rows import join_rows, same_shape
 from lsa_onnx.scan.subject import Subject
 from lsa_onnx.statistics import wilson_interval
 
@@ -23,6 +24,7 @@ Array = NDArray[Any]
 
 # Outputs kept for the observer check, so that memory does not grow with the number of samples.
 _KEPT_BYTES = 16 << 20
+_REPEATED = 1e-4
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,14 @@ class CleanRun:
         accuracy: On the labels, ``None`` without labels or classes.
         outputs: Output name → values of the first ``kept`` samples, shape (kept, ...).
         kept: How many samples those are.
+        repeatable: Whether a second run on the first samples gave the same.
     """
 
     classes: NDArray[np.int64] | None
     accuracy: Accuracy | None
     outputs: dict[str, Array]
     kept: int
+    repeatable: bool = True
 
 
 def run_clean(
@@ -64,14 +68,16 @@ def run_clean(
     Raises:
         DataError: A label is not one of the model's classes.
     """
-    session = Session(subject.model.path, device)
+    deployed = Deployed(subject, head, device, one_by_one=one_by_one)
     total = len(subject.dataset)
-    kept = _Kept()
+    kept, repeatable = _Kept(), True
     classes: list[NDArray[np.int64] | None] = []
     listener.begin("clean", total)
     for start in range(0, total, batch):
         feeds, labels = subject.feeds(start, min(start + batch, total))
-        outputs = _run(session, subject, feeds, one_by_one)
+        outputs = deployed.run(feeds)
+        if start == 0:
+            repeatable = _same(outputs, deployed.run(feeds))
         classes.append(predicted_classes(head, outputs) if head else None)
         if head is not None and classes[-1] is not None and labels is not None:
             _check_labels(labels, head, outputs[head.output])
@@ -80,7 +86,16 @@ def run_clean(
         listener.advance(count)
     found = all_classes(classes)
     accuracy = accuracy_of(found, subject.dataset.labels)
-    return CleanRun(found, accuracy, kept.joined(), kept.samples)
+    return CleanRun(found, accuracy, kept.joined(), kept.samples, repeatable)
+
+
+def _same(first: dict[str, Array], second: dict[str, Array]) -> bool:
+    """Whether two runs agree but for what a different order of sums may change."""
+    return all(
+        relative_difference(*same_shape(value, second[name])) <= _REPEATED
+        for name, value in first.items()
+        if value.dtype.kind in "fiub"
+    )
 
 
 def all_classes(parts: Sequence[NDArray[np.int64] | None]) -> NDArray[np.int64] | None:
@@ -110,6 +125,13 @@ class _Kept:
     def joined(self) -> dict[str, Array]:
         """All kept outputs, each of shape (samples, ...)."""
         return {n: join_rows([each[n] for each in self._batches]) for n in self._batches[0]}
+
+
+def class_count(head: Head | None, clean: CleanRun) -> int | None:
+    """The number of classes that the model scores; ``None`` where it does not score classes."""
+    if head is None or head.kind != "scores" or clean.classes is None:
+        return None
+    return int(np.prod(clean.outputs[head.output].shape[1:]))
 
 
 def accuracy_of(classes: Array | None, labels: Array | None) -> Accuracy | None:
@@ -169,26 +191,3 @@ def declared_classes(subject: Subject, head: Head | None) -> int | None:
     numbers = [size for size in sizes if isinstance(size, int)]
     # One axis of scores: anything else is judged by the values of a run.
     return numbers[0] if len(numbers) == len(sizes) == 1 and numbers[0] > 1 else None
-
-
-def _run(
-    session: Session, subject: Subject, feeds: dict[str, Array], one_by_one: bool
-) -> dict[str, Array]:
-    """Outputs of the untouched model, each of shape (n, ...), at the batch that its file allows."""
-    deployed = subject.as_deployed(feeds)
-    layout, count = subject.layout, len(feeds[subject.input.name])
-    size = count if layout.free and not one_by_one else layout.leading or 1
-    pieces = []
-    for start in range(0, count, size):
-        rows = {name: x[start : start + size] for name, x in deployed.items()}
-        real = len(next(iter(rows.values())))
-        if real < size:
-            rows = {name: _filled(x, size) for name, x in rows.items()}
-        run = session.run({n: layout.feed(x) for n, x in rows.items()}, list(subject.outputs))
-        pieces.append({n: v[None] if one_by_one else v[:real] for n, v in run.items()})
-    return {name: join_rows([piece[name] for piece in pieces]) for name in subject.outputs}
-
-
-def _filled(x: Array, size: int) -> Array:
-    """``x`` with its last row repeated until there are ``size``."""
-    return np.concatenate([x, np.repeat(x[-1:], size - len(x), axis=0)])

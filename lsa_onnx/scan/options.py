@@ -1,22 +1,36 @@
-"""Everything a scan can be told."""
+"""Everything that a scan or an evaluation can be told."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from lsa_onnx.attacks import NOISES
+from lsa_onnx.attacks import (
+    ATTACKS,
+    NOISES,
+    AttackSettings,
+    Norm,
+    Perturbation,
+    parse_eps,
+    parse_perturbations,
+)
 from lsa_onnx.errors import DataError
 
 DEFAULT_ETA = 0.1
+# Eight levels of a pixel, the usual bound for images; small against most other ranges.
+DEFAULT_EPS = "8/255"
+DEFAULT_PERTURBATIONS = (*NOISES, "fgsm", "pgd")
+# What stands in for attacks that need a gradient where there is none.
+BLACK_BOX_ATTACK = "square"
 SYNTHETIC_SAMPLES = 64
 MAX_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True)
-class ScanOptions:
-    """How to scan.
+class SubjectOptions:
+    """What is examined, on which data, and where.
 
     Attributes:
         data: Path of the inputs; ``None`` for synthetic ones.
@@ -26,25 +40,22 @@ class ScanOptions:
         split: Folder or array group of the data to use, such as "test".
         resize: Scale images of another size to the model's.
         samples: How many samples to draw at random; all if ``None``.
-        seed: Of the draw, the noises and the bootstrap, 0 to 2³² − 1.
+        seed: Of the draw, all perturbations and the bootstrap, 0 to 2³² − 1.
         range: Declared value range of the data; ``None`` for the sidecar's, else 0..1.
         mean: Per channel, on the 0..1 scale; ``None`` for the sidecar's, else no normalisation.
         std: Likewise.
         layout: "NCHW", "NHWC" or "flat"; ``None`` for the sidecar's, else by the model's shape.
-        perturbations: ``NAME`` or ``NAME=STRENGTH`` of each perturbation; none, if ``perturbed``
-            is given.
-        perturbed: Path of perturbed inputs made elsewhere, scored as well.
-        layers: Selectors, see ``lsa_onnx.layers.plan_layers``.
-        eta: Cut-off η of Algorithm 1.
-        top_k: List the k layers with the largest mean CM instead.
+        decision: Which score wins, "max" or "min".
+        perturb: The input to perturb; the first of floats if ``None``.
+        hold: ``NAME=FILE`` or ``NAME=NUMBER`` for inputs that are not perturbed.
         batch: Samples per run; by the memory budget if ``None``.
         max_memory_bytes: Bound on memory beyond that of a plain session.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        expect_accuracy: Least clean accuracy, 0..1, below which the scan stops.
+        expect_accuracy: Least clean accuracy, 0..1, below which the run stops.
         command: The command line, for the report.
 
     Raises:
-        DataError: A number is outside its range.
+        DataError: A value is outside its range, or an option misses what it needs.
     """
 
     data: Path | None = None
@@ -59,11 +70,9 @@ class ScanOptions:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     layout: str | None = None
-    perturbations: tuple[str, ...] = tuple(NOISES)
-    perturbed: Path | None = None
-    layers: tuple[str, ...] = ("activations",)
-    eta: float = DEFAULT_ETA
-    top_k: int | None = None
+    decision: Literal["max", "min"] = "max"
+    perturb: str | None = None
+    hold: tuple[str, ...] = ()
     batch: int | None = None
     max_memory_bytes: int | None = None
     device: str = "auto"
@@ -71,33 +80,137 @@ class ScanOptions:
     command: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        self._check_numbers()
-        if self.expect_accuracy is not None and self.data is None:
-            raise DataError(
-                f"--expect-accuracy {self.expect_accuracy:g} needs labelled data; give --data"
-            )
+        self._require_least(batch=1, samples=1, seed=0)
+        if self.seed > MAX_SEED:
+            raise DataError(f"--seed {self.seed} is too large; give a number of at most {MAX_SEED}")
+        if self.decision not in ("max", "min"):
+            raise DataError(f"--decision {self.decision!r} is not known; give max or min")
+        wanted = self.expect_accuracy
+        if wanted is not None and not 0 <= wanted <= 1:
+            raise DataError(f"--expect-accuracy {wanted:g} is not a share; give 0 to 1")
+        if wanted is not None and self.data is None:
+            raise DataError(f"--expect-accuracy {wanted:g} needs labelled data; give --data")
         if self.labels not in (None, "none") and self.data is None:
             raise DataError(
                 f"--labels {self.labels!r} belong to data of your own; give them with --data"
             )
+
+    def _require_least(self, **least: int) -> None:
+        for name, bound in least.items():
+            value = getattr(self, name)
+            if value is not None and value < bound:
+                flag = "--" + name.replace("_", "-")
+                raise DataError(f"{flag} {value} is not usable; give a number of at least {bound}")
+
+
+@dataclass(frozen=True)
+class AttackOptions(SubjectOptions):
+    """How attacks go about it.
+
+    Attributes:
+        norm: In which ε is measured: "linf", "l2" or "l1".
+        steps: Gradient steps (queries of Square); each attack's own number if ``None``.
+        restarts: Random starts, of which the worst counts per sample.
+        momentum: Decay of earlier gradients, of PGD.
+        objective: What attacks maximise, see ``lsa_onnx.scan.adversary``; by default cross-entropy,
+            for models without classes the change of the outputs.
+        straight_through: Let gradients pass Sign, Round, Floor and Ceil.
+        save_adversarial: An npz for the inputs that attacks made.
+    """
+
+    norm: Norm = "linf"
+    steps: int | None = None
+    restarts: int = 1
+    momentum: float = 0.0
+    objective: str | None = None
+    straight_through: bool = False
+    save_adversarial: Path | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require_least(steps=1, restarts=1)
+
+    def settings(self, eps: str, low: float, high: float) -> AttackSettings:
+        """What attacks are given beside their names, for inputs in ``low`` to ``high``.
+
+        Raises:
+            DataError: ``eps`` or the norm is not usable.
+        """
+        return AttackSettings(
+            eps=parse_eps(eps, high - low),
+            norm=self.norm,
+            steps=self.steps,
+            restarts=self.restarts,
+            objective=self.objective,
+            seed=self.seed,
+            low=low,
+            high=high,
+            momentum=self.momentum,
+        )
+
+
+@dataclass(frozen=True)
+class ScanOptions(AttackOptions):
+    """How to scan.
+
+    Attributes:
+        perturbations: ``NAME`` or ``NAME=STRENGTH`` of each noise or attack; ``None`` for
+            ``DEFAULT_PERTURBATIONS``, with the black-box attack in place of those that need a
+            gradient where the model has none. Empty only if ``perturbed`` is given.
+        eps: How far attacks may go, as ``lsa_onnx.attacks.parse_eps`` takes it.
+        perturbed: Path of perturbed inputs made elsewhere, scored as well.
+        layers: Selectors, see ``lsa_onnx.layers.plan_layers``.
+        eta: Cut-off η of Algorithm 1.
+        top_k: List the k layers with the largest mean CM instead.
+    """
+
+    perturbations: tuple[str, ...] | None = None
+    eps: str = DEFAULT_EPS
+    perturbed: Path | None = None
+    layers: tuple[str, ...] = ("activations",)
+    eta: float = DEFAULT_ETA
+    top_k: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require_least(top_k=1)
+        if not math.isfinite(self.eta):
+            raise DataError(f"--eta {self.eta} is not a finite number; give one such as 0.5")
         if self.perturbed is not None and self.data is None:
             raise DataError(
                 f"--perturbed {str(self.perturbed)!r} needs the clean inputs it was made from; "
                 "give them with --data"
             )
-        if not self.perturbations and self.perturbed is None:
-            raise DataError(f"there is no perturbation; give one of {', '.join(NOISES)}")
+        if self.perturbations == () and self.perturbed is None:
+            accepted = ", ".join([*NOISES, *ATTACKS])
+            raise DataError(f"there is no perturbation; give one of {accepted}")
 
-    def _check_numbers(self) -> None:
-        if not math.isfinite(self.eta):
-            raise DataError(f"--eta {self.eta} is not a finite number; give one such as 0.5")
-        for name, least in (("top_k", 1), ("batch", 1), ("samples", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                flag = "--" + name.replace("_", "-")
-                raise DataError(f"{flag} {value} is not usable; give a number of at least {least}")
-        if self.seed > MAX_SEED:
-            raise DataError(f"--seed {self.seed} is too large; give a number of at most {MAX_SEED}")
-        wanted = self.expect_accuracy
-        if wanted is not None and not 0 <= wanted <= 1:
-            raise DataError(f"--expect-accuracy {wanted:g} is not a share; give 0 to 1")
+    def made_perturbations(self, low: float, high: float) -> list[Perturbation]:
+        """The noises and attacks that were asked for, for inputs in ``low`` to ``high``.
+
+        Raises:
+            DataError: An unknown name, or a strength that is not usable.
+        """
+        texts = DEFAULT_PERTURBATIONS if self.perturbations is None else self.perturbations
+        return parse_perturbations(texts, self.settings(self.eps, low, high))
+
+
+@dataclass(frozen=True)
+class EvaluationOptions(AttackOptions):
+    """How to evaluate.
+
+    Attributes:
+        attacks: Names of attacks.
+        eps_list: Strengths, as ``lsa_onnx.attacks.parse_eps`` takes them.
+    """
+
+    attacks: tuple[str, ...] = ("pgd",)
+    eps_list: tuple[str, ...] = ("0", "2/255", "4/255", DEFAULT_EPS)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.attacks or not self.eps_list:
+            raise DataError(
+                "there is nothing to evaluate; give --attack, one of "
+                f"{', '.join(ATTACKS)}, and --eps-list such as 0,2/255,8/255"
+            )

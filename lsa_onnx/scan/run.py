@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
-from lsa_onnx.attacks import Pairs, Perturbation, parse_perturbations
+from lsa_onnx.attacks import Pairs, Perturbation
 from lsa_onnx.inputs import open_perturbed
 from lsa_onnx.prediction import Head, find_head
-from lsa_onnx.report.document import ObserverCheck, PerturbationResult, Report
+from lsa_onnx.report.document import ObserverCheck, Report
 from lsa_onnx.runtime.devices import Device, resolve_device
 from lsa_onnx.runtime.memory import give_back_memory
+from lsa_onnx.scan.adversary import Adversary, open_adversary
 from lsa_onnx.scan.assemble import Findings, assemble
+from lsa_onnx.scan.choosing import choose_perturbations
 from lsa_onnx.scan.clean import (
     CleanRun,
     declared_classes,
@@ -20,10 +22,12 @@ from lsa_onnx.scan.clean import (
     require_known_labels,
     run_clean,
 )
+from lsa_onnx.scan.deployed import Deployed
 from lsa_onnx.scan.instrument import Groundwork, Instrument, build_instrument, lay_groundwork
+from lsa_onnx.scan.keeping import Keeper
 from lsa_onnx.scan.listener import Listener
 from lsa_onnx.scan.options import ScanOptions
-from lsa_onnx.scan.scoring_pass import PassSettings, score_perturbation
+from lsa_onnx.scan.scoring_pass import Bench, score_perturbation
 from lsa_onnx.scan.subject import Subject, open_subject
 
 
@@ -47,11 +51,10 @@ def scan(
     """
     options, listener = options or ScanOptions(), listener or Listener()
     started = time.perf_counter()
-    noises = parse_perturbations(options.perturbations, options.seed)
     device = resolve_device(options.device)
     subject = open_subject(str(model), options)
-    perturbations = [*noises, *_pairs(subject, options)]
-    head = find_head(subject.model.proto)
+    asked = options.made_perturbations(subject.spec.low, subject.spec.high)
+    head = find_head(subject.model.proto, lowest_wins=options.decision == "min")
     _check_labels(subject, head, options)
     ground = lay_groundwork(subject, options, device)
     # Nothing is said before the input proved usable: an error is then the only line there is.
@@ -59,8 +62,14 @@ def scan(
     clean = _clean(subject, ground, head, device, options, listener)
     # The plain session is gone before the scoring one comes: their weights never add up.
     give_back_memory()
+    adversary = open_adversary(subject, ground.plan, head, clean, ground.probe, device, options)
+    chosen = choose_perturbations(asked, adversary, explicit=options.perturbations is not None)
     instrument = build_instrument(subject, ground, device)
-    passes = _passes(subject, instrument, perturbations, clean, head, options, listener)
+    bench = _bench(subject, instrument, clean, head, adversary, device, options, listener)
+    perturbations = [*chosen.perturbations, *_pairs(subject, options)]
+    passes = [score_perturbation(bench, each) for each in perturbations]
+    if bench.keeper is not None and options.save_adversarial is not None:
+        bench.keeper.save(options.save_adversarial)
     listener.end()
     return assemble(
         Findings(
@@ -69,8 +78,9 @@ def scan(
             device=device,
             head=head,
             clean=clean,
-            results=[result for result, _ in passes],
-            observer=_worst([check for _, check in passes]),
+            passes=passes,
+            doubts=chosen.doubts,
+            observer=_worst([each.observer for each in passes]),
             options=options,
             seconds=time.perf_counter() - started,
         )
@@ -111,29 +121,39 @@ def _clean(
     return clean
 
 
-def _passes(
+def _bench(
     subject: Subject,
     instrument: Instrument,
-    perturbations: Sequence[Perturbation],
     clean: CleanRun,
     head: Head | None,
+    adversary: Adversary,
+    device: Device,
     options: ScanOptions,
     listener: Listener,
-) -> list[tuple[PerturbationResult, ObserverCheck]]:
-    settings = PassSettings(
+) -> Bench:
+    plan = instrument.ground.plan
+
+    @functools.cache
+    def deployed() -> Deployed:
+        return Deployed(subject, head, device, one_by_one=plan.fixed_batch == 1)
+
+    return Bench(
+        subject=subject,
+        session=instrument.session,
+        clean=clean,
         head=head,
         layers=instrument.layers,
-        sizes=[instrument.ground.plan.sizes[info.tensor] for info in instrument.layers],
+        sizes=[plan.sizes[info.tensor] for info in instrument.layers],
         batch=instrument.ground.batch,
-        per_run=instrument.ground.plan.fixed_batch,
+        per_run=plan.fixed_batch,
         seed=options.seed,
         eta=options.eta,
         top_k=options.top_k,
+        adversary=adversary,
+        deployed=deployed,
+        keeper=Keeper(subject) if options.save_adversarial is not None else None,
+        listener=listener,
     )
-    return [
-        score_perturbation(subject, instrument.session, each, clean, settings, listener)
-        for each in perturbations
-    ]
 
 
 def _pairs(subject: Subject, options: ScanOptions) -> list[Perturbation]:

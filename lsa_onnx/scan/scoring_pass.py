@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lsa_onnx.attacks import Batch, Perturbation
+from lsa_onnx.attacks import Attack, Batch, Perturbation
+from lsa_onnx.attacks.baseline import equal_norm_noise
 from lsa_onnx.measures import Scores, SumsOfSquares
 from lsa_onnx.prediction import Head, predicted_classes
-from lsa_onnx.report.document import LayerInfo, ObserverCheck, PerturbationResult
+from lsa_onnx.report.document import Baseline, LayerInfo, ObserverCheck, PerturbationResult
 from lsa_onnx.runtime.scoring import ScoredBatch, ScoringSession
+from lsa_onnx.scan.adversary import Adversary
 from lsa_onnx.scan.clean import CleanRun, accuracy_of, all_classes
+from lsa_onnx.scan.deployed import Deployed
+from lsa_onnx.scan.keeping import Keeper
+from lsa_onnx.scan.ledger import Ledger
 from lsa_onnx.scan.listener import Listener
 from lsa_onnx.scan.observer import Observer
 from lsa_onnx.scan.rows import join_rows
@@ -25,13 +30,30 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class PassSettings:
+class Bench:
     """What all passes of a scan share.
 
-    ``sizes`` is elements per sample of each scored layer, ``batch`` samples to read at a time,
-    ``per_run`` samples that a run must have (``None``: any number).
+    Attributes:
+        subject: Model and data.
+        session: Scores batches.
+        clean: What the untouched model says of the clean samples.
+        head: How a class is read.
+        layers: What is scored.
+        sizes: Elements per sample of each layer.
+        batch: Samples to read at a time.
+        per_run: Samples that a run must have, ``None`` for any number.
+        seed: Of the bootstrap and the baselines.
+        eta: Cut-off η of Algorithm 1.
+        top_k: List the k layers with the largest mean CM instead.
+        adversary: What attacks are given of the model.
+        deployed: Opens the untouched model, at the first attack.
+        keeper: Where adversarial inputs are kept, if anywhere.
+        listener: Told of progress.
     """
 
+    subject: Subject
+    session: ScoringSession
+    clean: CleanRun
     head: Head | None
     layers: list[LayerInfo]
     sizes: list[int]
@@ -40,39 +62,142 @@ class PassSettings:
     seed: int
     eta: float
     top_k: int | None
+    adversary: Adversary
+    deployed: Callable[[], Deployed]
+    keeper: Keeper | None
+    listener: Listener
 
 
-def score_perturbation(
-    subject: Subject,
-    session: ScoringSession,
-    perturbation: Perturbation,
-    clean: CleanRun,
-    settings: PassSettings,
-    listener: Listener,
-) -> tuple[PerturbationResult, ObserverCheck]:
-    """Run one perturbation over all samples.
+@dataclass(frozen=True)
+class Pass:
+    """A perturbation's result, how observing changed the clean outputs, and an attack's ledger."""
 
-    Returns:
-        Its result, and how the instrumented model's clean outputs compare with those of the
-        untouched one.
-    """
-    scores, observer = Scores(settings.sizes), Observer(clean, settings.head)
-    total = len(subject.dataset)
-    classes: list[NDArray[np.int64] | None] = []
-    listener.begin(perturbation.name, total)
-    for start in range(0, total, settings.batch):
-        stop = min(start + settings.batch, total)
+    result: PerturbationResult
+    observer: ObserverCheck
+    ledger: Ledger | None
+
+
+def score_perturbation(bench: Bench, perturbation: Perturbation) -> Pass:
+    """Run one perturbation over all samples."""
+    subject, total = bench.subject, len(bench.subject.dataset)
+    tally = _Tally(bench)
+    attacking = _Attacking(bench, perturbation) if isinstance(perturbation, Attack) else None
+    bench.listener.begin(perturbation.name, total)
+    for start in range(0, total, bench.batch):
+        stop = min(start + bench.batch, total)
         feeds, labels = subject.feeds(start, stop)
-        x = feeds[subject.input.name]
-        x_adv = perturbation(Batch(x, labels, start, subject.spec.low, subject.spec.high))
-        scored = _scored(session, feeds, x_adv, settings.per_run or len(x))
-        scores.add(scored.sums, x, x_adv, bootstrap_weights(settings.seed, start, stop))
-        observer.add(start, scored.clean)
-        head = settings.head
-        classes.append(predicted_classes(head, scored.perturbed) if head else None)
-        listener.advance(stop - start)
-    result = _result(subject, perturbation, scores, all_classes(classes), clean, settings)
-    return result, observer.check()
+        if attacking is not None:
+            x_adv = attacking.run(start, feeds)
+        else:
+            x = feeds[subject.input.name]
+            x_adv = perturbation(Batch(x, labels, start, subject.spec.low, subject.spec.high))
+        tally.add(start, feeds, x_adv)
+        bench.listener.advance(stop - start)
+    return _finished(bench, perturbation, tally, attacking)
+
+
+class _Tally:
+    """Scores, predictions and the observer check of one series of perturbed inputs."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self.scores = Scores(bench.sizes)
+        self.observer = Observer(bench.clean, bench.head)
+        self._classes: list[NDArray[np.int64] | None] = []
+
+    def add(self, start: int, feeds: Mapping[str, Array], x_adv: Array) -> None:
+        """Score the samples from ``start`` on."""
+        bench = self._bench
+        x = feeds[bench.subject.input.name]
+        scored = _scored(bench.session, feeds, x_adv, bench.per_run or len(x))
+        weights = bootstrap_weights(bench.seed, start, start + len(x))
+        self.scores.add(scored.sums, x, x_adv, weights)
+        self.observer.add(start, scored.clean)
+        head = bench.head
+        self._classes.append(predicted_classes(head, scored.perturbed) if head else None)
+
+    @property
+    def classes(self) -> NDArray[np.int64] | None:
+        """What the instrumented model says of the perturbed samples, shape (samples,)."""
+        return all_classes(self._classes)
+
+
+class _Attacking:
+    """An attack under way: the ledger, and random noise of the same norm beside it."""
+
+    def __init__(self, bench: Bench, attack: Attack) -> None:
+        self._bench = bench
+        self._attack = attack
+        self._noise = _Tally(bench)
+        self._model = bench.deployed()
+        self.ledger = Ledger(attack, bench.adversary, bench.clean)
+
+    def run(self, start: int, feeds: dict[str, Array]) -> Array:
+        """Attack the samples from ``start`` on; success is judged on the untouched model."""
+        bench, attack = self._bench, self._attack
+        name, spec = bench.subject.input.name, bench.subject.spec
+        batch = bench.adversary.batch(attack, start, feeds)
+        x_adv = attack(batch)
+        predicted = self._model.classes({**feeds, name: x_adv})
+        self.ledger.add(batch, predicted)
+        if bench.keeper is not None:
+            bench.keeper.add(attack.name, start, x_adv, predicted)
+        noise = equal_norm_noise(
+            batch.x,
+            x_adv,
+            attack.norm,
+            seed=bench.seed,
+            start=start,
+            low=spec.low,
+            high=spec.high,
+        )
+        self._noise.add(start, feeds, noise)
+        return x_adv
+
+    def baseline(self) -> Baseline:
+        """What noise of the same norm did, all samples attacked."""
+        bench, classes = self._bench, self._noise.classes
+        chosen = self._noise.scores.selection(bench.eta)
+        return Baseline(
+            name=f"random noise of the same {self._attack.norm} norm",
+            accuracy=accuracy_of(classes, bench.subject.dataset.labels),
+            flips=_flips(classes, bench.clean.classes),
+            mu=_finite(chosen.mu),
+            layers=[_finite(mean) for mean in chosen.means],
+        )
+
+
+def _finished(
+    bench: Bench, perturbation: Perturbation, tally: _Tally, attacking: _Attacking | None
+) -> Pass:
+    classes = tally.classes if attacking is None else attacking.ledger.classes
+    l2, linf, relative = tally.scores.input_distributions()
+    result = PerturbationResult(
+        name=perturbation.name,
+        kind=perturbation.kind,
+        parameters=perturbation.parameters(),
+        accuracy=accuracy_of(classes, bench.subject.dataset.labels),
+        flips=_flips(classes, bench.clean.classes),
+        input_l2=l2,
+        input_linf=linf,
+        input_relative=relative,
+        layers=tally.scores.layer_scores(bench.layers, bench.eta, bench.top_k),
+        mvl=tally.scores.mvl(perturbation.name, bench.layers, bench.eta, bench.top_k),
+        attack=attacking.ledger.outcome(attacking.baseline()) if attacking else None,
+    )
+    ledger = attacking.ledger if attacking else None
+    return Pass(result, tally.observer.check(), ledger)
+
+
+def _flips(classes: Array | None, clean: Array | None) -> float | None:
+    """Share of samples whose predicted class changed."""
+    if classes is None or clean is None:
+        return None
+    return float((classes != clean).mean())
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
 
 
 def _scored(
@@ -92,30 +217,4 @@ def _scored(
         ),
         {name: join_rows([run.clean[name] for run in runs]) for name in runs[0].clean},
         {name: join_rows([run.perturbed[name] for run in runs]) for name in runs[0].perturbed},
-    )
-
-
-def _result(
-    subject: Subject,
-    perturbation: Perturbation,
-    scores: Scores,
-    predicted: Array | None,
-    clean: CleanRun,
-    settings: PassSettings,
-) -> PerturbationResult:
-    flips = None
-    if predicted is not None and clean.classes is not None:
-        flips = float((predicted != clean.classes).mean())
-    l2, linf, relative = scores.input_distributions()
-    return PerturbationResult(
-        name=perturbation.name,
-        kind=perturbation.kind,
-        parameters=perturbation.parameters(),
-        accuracy=accuracy_of(predicted, subject.dataset.labels),
-        flips=flips,
-        input_l2=l2,
-        input_linf=linf,
-        input_relative=relative,
-        layers=scores.layer_scores(settings.layers, settings.eta, settings.top_k),
-        mvl=scores.mvl(perturbation.name, settings.layers, settings.eta, settings.top_k),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +14,17 @@ from lsa_onnx.inputs import (
     Dataset,
     InputSpec,
     channel_count,
+    held_rows,
     load_spec,
     open_data,
+    parse_hold,
     resolve_layout,
     synthetic_data,
 )
 from lsa_onnx.model import Model, load_model
 from lsa_onnx.report.document import ValueDescription
 from lsa_onnx.rewrite import prepend
-from lsa_onnx.runtime.batching import Layout, input_layout
+from lsa_onnx.runtime.layout import Layout, input_layout
 from lsa_onnx.runtime.memory import give_back_memory
 from lsa_onnx.scan.options import SYNTHETIC_SAMPLES, ScanOptions
 from lsa_onnx.statistics import row_slices
@@ -70,6 +72,16 @@ class Subject:
         """Of the perturbed input."""
         return np.dtype(_FLOAT_INPUTS[self.input.dtype])
 
+    @property
+    def channel_axis(self) -> int | None:
+        """Of a batch of the perturbed input; ``None`` for samples without channels."""
+        shape = self.dataset.sample_shape
+        if len(shape) < 3 or self.layout.leading is None:
+            return None
+        return {"NCHW": 1, "NHWC": len(shape), "flat": None}[
+            resolve_layout(self.spec.layout, shape)
+        ]
+
     def feeds(self, start: int, stop: int) -> tuple[dict[str, Array], Array | None]:
         """Inputs by name, each (n, ...), in declared units; and the labels (n,) or ``None``."""
         x, labels = self.dataset.batch(start, stop)
@@ -92,11 +104,14 @@ class Subject:
         if value.name in self.dataset.extra_names:
             return self.dataset.batch_of(value.name, start, stop).astype(dtype, copy=False)
         # Synthetic data: the middle of the range for floats, zeros (a valid index) for integers.
-        dims = (value.shape or [])[0 if self.layout.leading is None else 1 :]
         filler = self.spec.low + self.spec.width / 2 if dtype.kind == "f" else 0
-        return np.full(
-            (stop - start, *(d if isinstance(d, int) else 1 for d in dims)), filler, dtype
-        )
+        return np.full((stop - start, *_row_shape(value, self.layout)), filler, dtype)
+
+
+def _row_shape(value: ValueDescription, layout: Layout) -> tuple[int, ...]:
+    """What one sample takes of an input that is held; a free dimension counts as 1."""
+    dims = (value.shape or [])[0 if layout.leading is None else 1 :]
+    return tuple(d if isinstance(d, int) else 1 for d in dims)
 
 
 def open_subject(path: str, options: ScanOptions) -> Subject:
@@ -107,7 +122,9 @@ def open_subject(path: str, options: ScanOptions) -> Subject:
     """
     model = load_model(path)
     give_back_memory()
-    target, held = _choose_input(model)
+    target, held = _choose_input(model, options.perturb)
+    given = dict(parse_hold(text) for text in options.hold)
+    _require_inputs("--hold", given, [value.name for value in held])
     spec = load_spec(
         model.path,
         range=options.range,
@@ -121,6 +138,10 @@ def open_subject(path: str, options: ScanOptions) -> Subject:
     layout = input_layout(target.shape, [value.shape for value in outputs])
     names = [target.name, *(value.name for value in held)]
     dataset = _open_dataset(options, spec, layout, _FLOAT_INPUTS[target.dtype], names)
+    for value in held:
+        if value.name in given:
+            shape = _row_shape(value, layout)
+            dataset.extra[value.name] = held_rows(value.name, given[value.name], shape, dataset)
     _require_held(dataset, held)
     prepared, scale, offset = _prepare(model, target, spec, dataset, layout)
     return Subject(
@@ -137,16 +158,31 @@ def open_subject(path: str, options: ScanOptions) -> Subject:
     )
 
 
-def _choose_input(model: Model) -> tuple[ValueDescription, list[ValueDescription]]:
-    """The input to perturb (the first float tensor), and the others."""
+def _choose_input(
+    model: Model, wanted: str | None
+) -> tuple[ValueDescription, list[ValueDescription]]:
+    """The input to perturb (by default the first float tensor), and the others."""
+    if wanted is not None:
+        _require_inputs("--perturb", [wanted], [value.name for value in model.inputs])
     floats = [value for value in model.inputs if value.dtype in _FLOAT_INPUTS]
-    if not floats:
+    chosen = [value for value in floats if wanted in (None, value.name)]
+    if not chosen:
         kinds = ", ".join(f"{value.name!r} ({value.dtype})" for value in model.inputs)
+        what = (
+            "no float input to perturb" if wanted is None else f"--perturb {wanted!r} is no float"
+        )
         raise ModelError(
-            f"no float input to perturb in {str(model.path)!r}: its inputs are {kinds or 'none'}; "
+            f"{what} in {str(model.path)!r}: its inputs are {kinds or 'none'}; "
             "a model of integer inputs needs a perturbation of an inner tensor, which is not offered"
         )
-    return floats[0], [value for value in model.inputs if value.name != floats[0].name]
+    return chosen[0], [value for value in model.inputs if value.name != chosen[0].name]
+
+
+def _require_inputs(flag: str, names: Iterable[str], known: Sequence[str]) -> None:
+    for name in names:
+        if name not in known:
+            listed = ", ".join(map(repr, known)) or "none"
+            raise DataError(f"{flag} {name!r} is not an input of the model; accepted are {listed}")
 
 
 def _open_dataset(
@@ -180,7 +216,8 @@ def _require_held(dataset: Dataset, held: list[ValueDescription]) -> None:
     if missing and not dataset.synthetic:
         raise DataError(
             f"the model has {len(held) + 1} inputs, and {dataset.source} holds nothing for "
-            f"{', '.join(map(repr, missing))}; give an npz with one array per input, under its name"
+            f"{', '.join(map(repr, missing))}; give an npz with one array per input, under its name, "
+            "or --hold NAME=FILE"
         )
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lsa_onnx.attacks import NOISES, Batch, Noise, parse_perturbations
+from lsa_onnx.attacks import NOISES, Batch, Noise
 from lsa_onnx.errors import DataError
 
 Array = NDArray[Any]
@@ -123,43 +123,3 @@ def test_a_strength_that_is_no_share_is_refused(strength: float) -> None:
 def test_an_unknown_noise_is_refused() -> None:
     with pytest.raises(DataError, match="'rain'; accepted are gaussian, salt, pepper, speckle"):
         Noise("rain", 0.1)
-
-
-@pytest.mark.parametrize(
-    ("text", "strength"),
-    [
-        ("salt", 0.05),
-        ("salt=0.2", 0.2),
-        ("salt=20%", 0.2),
-        ("salt=33.3%", 0.333),
-        ("salt=1e-2", 0.01),
-    ],
-)
-def test_parse(text: str, strength: float) -> None:
-    (noise,) = parse_perturbations([text], 4)
-    assert (noise.noise, noise.name, noise.strength, noise.seed) == ("salt", "salt", strength, 4)
-
-
-def test_names_are_unique() -> None:
-    texts = ["gaussian", "salt", "gaussian=20%", "gaussian=0.2", "gaussian=10%", "salt=5%"]
-    noises = parse_perturbations(texts, 0)
-    assert [noise.name for noise in noises] == ["gaussian=0.1", "salt", "gaussian=0.2"]
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("rain", "unknown perturbation 'rain'; accepted are gaussian, salt"),
-        ("", "unknown perturbation ''"),
-        ("salt=lots", "strength 'lots' in 'salt=lots' is not a number; give a share such as 0.1"),
-        ("salt=", "strength '' in 'salt='"),
-        ("salt=%", "strength '%' in 'salt=%'"),
-        ("salt=120%", "strength 1.2 of 'salt' is not within 0..1"),
-        ("salt=-1", "strength -1 of 'salt'"),
-        ("salt=nan", "strength nan of 'salt'"),
-    ],
-)
-def test_parse_errors_name_the_value(text: str, said: str) -> None:
-    with pytest.raises(DataError) as caught:
-        parse_perturbations([text], 0)
-    assert said in str(caught.value)

@@ -12,7 +12,8 @@ import pytest
 from lsa_onnx.errors import ModelError
 from lsa_onnx.rewrite import Scored
 from lsa_onnx.runtime import batching
-from lsa_onnx.runtime.batching import BatchPlan, BatchProbe, input_layout
+from lsa_onnx.runtime.batching import BatchPlan, BatchProbe
+from lsa_onnx.runtime.layout import input_layout
 from tests import graphs
 from tests.runtime.rig import CPU
 

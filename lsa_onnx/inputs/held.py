@@ -1,0 +1,81 @@
+"""Values of model inputs that are held while another one is perturbed."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lsa_onnx.errors import DataError
+from lsa_onnx.inputs.arrays import Rows, StoredArray, npy_file
+from lsa_onnx.inputs.choose import from_npz
+from lsa_onnx.inputs.detect import detect
+
+if TYPE_CHECKING:
+    from lsa_onnx.inputs.dataset import Dataset
+
+
+def parse_hold(text: str) -> tuple[str, str]:
+    """Name and value of ``NAME=FILE`` or ``NAME=NUMBER``.
+
+    Raises:
+        DataError: It is neither.
+    """
+    name, equals, value = text.rpartition("=")
+    if not (name and equals and value):
+        raise DataError(
+            f"--hold {text!r} is not NAME=FILE; give a model input and an npy or npz, such as "
+            "mask=mask.npy, or a number for every element"
+        )
+    return name, value
+
+
+def held_rows(name: str, value: str, shape: tuple[int, ...], dataset: Dataset) -> Rows:
+    """The rows of a held input, one per selected sample of ``dataset``.
+
+    Args:
+        name: The model input.
+        value: An npy, or an npz with an array of that name (or a single one): one row per sample of
+            the whole source, or a single row for all of them. Or a number, for every element.
+        shape: Of one row, where the value is a number.
+        dataset: The samples that are perturbed.
+
+    Raises:
+        DataError: It cannot be read, or holds another number of rows.
+    """
+    if not Path(value).exists():
+        number = _number(value)
+        if number is None:
+            raise DataError(
+                f"--hold {name}={value}: no such file, and {value!r} is not a number; give an npy, an "
+                "npz or a number"
+            )
+        return Rows(np.broadcast_to(np.float64(number), (len(dataset), *shape)), None)
+    stored = _stored(name, Path(value))
+    if len(stored) == 1:
+        return Rows(np.repeat(stored.select().read(0, 1), len(dataset), axis=0), None)
+    if len(stored) != dataset.available:
+        raise DataError(
+            f"--hold {name}={value}: {stored.name} holds {len(stored)} rows, {dataset.source} holds "
+            f"{dataset.available} samples; give one row per sample, or a single one for all"
+        )
+    return stored.select(dataset.selection)
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _stored(name: str, path: Path) -> StoredArray:
+    kind = detect(path)
+    if kind == "npy":
+        return npy_file(path)
+    if kind != "npz":
+        raise DataError(f"--hold {name}={str(path)!r} is {kind}; give an npy or an npz")
+    return from_npz(path, x_names=(name,), use_labels=False).x

@@ -1,0 +1,54 @@
+"""Adjoint rules (vector-Jacobian products) by operator family, and the sweep that applies them."""
+
+from __future__ import annotations
+
+from lsa_onnx.rewrite.vjp import (
+    activations,
+    arithmetic,
+    control_if,
+    control_loop,
+    control_scan,
+    convolution,
+    indexing,
+    linear,
+    movement,
+    normalisation,
+    padding,
+    pooling,
+    reductions,
+    resampling,
+    trigonometry,
+)
+from lsa_onnx.rewrite.vjp.registry import find_rule, ruled_operators
+from lsa_onnx.rewrite.vjp.sweep import MissingRules, active_tensors, sweep
+from lsa_onnx.rewrite.vjp.tape import Names, Tape
+
+# Importing a family registers its rules.
+FAMILIES = (
+    activations,
+    arithmetic,
+    control_if,
+    control_loop,
+    control_scan,
+    convolution,
+    indexing,
+    linear,
+    movement,
+    normalisation,
+    padding,
+    pooling,
+    reductions,
+    resampling,
+    trigonometry,
+)
+
+__all__ = [
+    "FAMILIES",
+    "MissingRules",
+    "Names",
+    "Tape",
+    "active_tensors",
+    "find_rule",
+    "ruled_operators",
+    "sweep",
+]

@@ -1,0 +1,217 @@
+"""The reverse sweep: adjoints flow from the objective back through the nodes of a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx
+
+from lsa_onnx.rewrite.graph import is_standard, node_inputs
+from lsa_onnx.rewrite.shapes import KnownShapes
+from lsa_onnx.rewrite.vjp.registry import Op, RuleRefused, find_rule
+from lsa_onnx.rewrite.vjp.tape import Tape
+
+# Piecewise constant, or of a discrete result: the gradient is 0 wherever it exists.
+ZERO_GRADIENT = frozenset(
+    {
+        "And",
+        "ArgMax",
+        "ArgMin",
+        "Bernoulli",
+        "BitShift",
+        "BitwiseAnd",
+        "BitwiseNot",
+        "BitwiseOr",
+        "BitwiseXor",
+        "ConstantOfShape",
+        "Equal",
+        "EyeLike",
+        "Greater",
+        "GreaterOrEqual",
+        "Hardmax",
+        "IsInf",
+        "IsNaN",
+        "Less",
+        "LessOrEqual",
+        "Multinomial",
+        "NonMaxSuppression",
+        "NonZero",
+        "Not",
+        "Or",
+        "RandomNormalLike",
+        "RandomUniformLike",
+        "Shape",
+        "Size",
+        "Xor",
+    }
+)
+# Zero gradient too, but passed on as the identity under straight-through.
+STEPS = frozenset({"Ceil", "Floor", "Round", "Sign"})
+
+_REAL = frozenset(
+    {
+        onnx.TensorProto.FLOAT,
+        onnx.TensorProto.FLOAT16,
+        onnx.TensorProto.BFLOAT16,
+        onnx.TensorProto.DOUBLE,
+    }
+)
+# Operators that carry quantised numbers along: their adjoint is that of the real numbers they stand
+# for.
+_QUANTISING = frozenset({"DynamicQuantizeLinear", "QuantizeLinear"})
+_CARRYING = frozenset(
+    {
+        "Concat",
+        "DepthToSpace",
+        "Expand",
+        "Flatten",
+        "Gather",
+        "Identity",
+        "MaxPool",
+        "Pad",
+        "Reshape",
+        "Slice",
+        "SpaceToDepth",
+        "Split",
+        "Squeeze",
+        "Transpose",
+        "Unsqueeze",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A node whose adjoint cannot be written, and why."""
+
+    node: onnx.NodeProto
+    reason: str
+
+
+class MissingRules(Exception):
+    """Nodes on the way from the objective to the input have no adjoint: all of them, in ``nodes``."""
+
+    def __init__(self, nodes: Sequence[Missing]) -> None:
+        super().__init__(f"{len(nodes)} nodes without an adjoint")
+        self.nodes = list(nodes)
+
+
+def active_tensors(
+    nodes: Iterable[onnx.NodeProto],
+    sources: Iterable[str],
+    known: KnownShapes,
+    detached: Collection[str] = (),
+    *,
+    straight_through: bool,
+) -> set[str]:
+    """The tensors through which a change of ``sources`` passes differentiably, those included."""
+    active = set(sources)
+    for node in nodes:
+        if not any(name in active for name in node_inputs(node)):
+            continue
+        if is_standard(node, ZERO_GRADIENT) or (is_standard(node, STEPS) and not straight_through):
+            continue
+        active.update(
+            name
+            for name in node.output
+            if name and name not in detached and _carries(node, name, active, known)
+        )
+    return active
+
+
+def _carries(node: onnx.NodeProto, name: str, active: Collection[str], known: KnownShapes) -> bool:
+    """Whether an output of a node with an active input can have an adjoint, by its type."""
+    element = known.element(name)
+    if element is None or element in _REAL:
+        # The type of what an unknown operator makes is unknown too: it is reported, not ignored.
+        return True
+    if is_standard(node, _QUANTISING):
+        return bool(name == node.output[0])
+    # Indices are integers too, so the data operand must be what is active.
+    return is_standard(node, _CARRYING) and any(n in active for n in node.input)
+
+
+def needed_tensors(
+    nodes: Sequence[onnx.NodeProto], active: Collection[str], seeds: Iterable[str]
+) -> set[str]:
+    """Those of ``active`` on which one of ``seeds`` depends."""
+    needed = {name for name in seeds if name in active}
+    for node in reversed(nodes):
+        if any(name in needed for name in node.output):
+            needed.update(name for name in node_inputs(node) if name in active)
+    return needed
+
+
+def sweep(
+    tape: Tape,
+    nodes: Sequence[onnx.NodeProto],
+    seeds: Mapping[str, str],
+    sources: Collection[str],
+    detached: Collection[str] = (),
+) -> dict[str, str]:
+    """Write the adjoints of ``sources``.
+
+    Args:
+        tape: Where to write.
+        nodes: The forward nodes of one graph, in their order; their tensors can be read by the
+            nodes that are written.
+        seeds: Tensor → its adjoint, as far as it comes from outside of ``nodes``.
+        sources: Tensors whose adjoints are wanted.
+        detached: Tensors that count as constants.
+
+    Returns:
+        Source → name of its adjoint; a source that no seed depends on is left out.
+
+    Raises:
+        MissingRules: Some nodes have no adjoint.
+    """
+    active = active_tensors(
+        nodes, sources, tape.known, detached, straight_through=tape.straight_through
+    )
+    needed = needed_tensors(nodes, active, seeds)
+    tape.activate(needed)
+    parts: dict[str, list[str]] = {name: [seed] for name, seed in seeds.items() if name in needed}
+    missing: list[Missing] = []
+    for node in reversed(nodes):
+        if not any(name in needed for name in node.output):
+            continue
+        op = Op(node)
+        adjoints = [_total(tape, name, parts) for name in node.output]
+        try:
+            contributions = _applied(tape, op, adjoints)
+        except RuleRefused as refusal:
+            missing.append(Missing(node, str(refusal)))
+            continue
+        except MissingRules as inner:
+            missing += reversed(inner.nodes)
+            continue
+        for name, adjoint in contributions:
+            parts.setdefault(name, []).append(adjoint)
+    if missing:
+        raise MissingRules(missing[::-1])
+    totals = {name: _total(tape, name, parts) for name in sources}
+    return {name: total for name, total in totals.items() if total is not None}
+
+
+def _total(tape: Tape, name: str, parts: dict[str, list[str]]) -> str | None:
+    """The adjoint of ``name`` with all contributions so far, summed once."""
+    found = parts.get(name)
+    if not found:
+        return None
+    total = tape.sum(found)
+    parts[name] = [total]
+    tape.known.alias(total, name)
+    return total
+
+
+def _applied(tape: Tape, op: Op, adjoints: list[str | None]) -> list[tuple[str, str]]:
+    """What ``op`` passes on: (tensor, contribution to its adjoint) of each tensor that is wanted."""
+    rule = find_rule(op.node, tape.opset)
+    if rule is None:
+        raise RuleRefused("it has no adjoint rule")
+    if all(adjoint is None for adjoint in adjoints):
+        return []
+    found = rule(tape, op, adjoints)
+    pairs = found.items() if isinstance(found, Mapping) else zip(op.inputs, found, strict=False)
+    return [(n, adjoint) for n, adjoint in pairs if adjoint is not None and tape.active(n)]

@@ -1,0 +1,55 @@
+"""What one sample is, and samples as a run takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What one sample is, by the model's declared shapes.
+
+    ``leading`` is 1 for a batch that is free or fixed to 1, N for one fixed to N, and ``None`` where
+    the input has no batch axis: then the whole input is one sample and runs on its own.
+    """
+
+    sample_shape: tuple[int | None, ...] | None
+    leading: int | None
+    free: bool
+
+    def feed(self, samples: Array) -> Array:
+        """Samples, shape (n, ...), as the model takes them."""
+        return samples if self.leading is not None else np.asarray(samples[0])
+
+
+def input_layout(
+    shape: Sequence[int | str | None] | None, outputs: Sequence[Sequence[int | str | None] | None]
+) -> Layout:
+    """What the leading dimension of an input of this declared shape means.
+
+    A leading number above 1 counts samples only if every output leads with it too.
+    """
+    if shape is None:
+        return Layout(None, 1, free=True)
+    numbers = tuple(d if isinstance(d, int) else None for d in shape)
+    if len(numbers) < 2:
+        return Layout(numbers, None, free=False)
+    if numbers[0] is None or numbers[0] == 1:
+        return Layout(numbers[1:], 1, free=numbers[0] is None)
+    if all(other and other[0] == numbers[0] for other in outputs):
+        return Layout(numbers[1:], numbers[0], free=False)
+    return Layout(numbers, None, free=False)
+
+
+def padded(x: Array, size: int) -> Array:
+    """``x``, shape (n, ...), filled up to ``size`` rows with its last one: a fixed batch takes no fewer."""
+    if len(x) == size:
+        return x
+    return np.concatenate([x, np.repeat(x[-1:], size - len(x), axis=0)])

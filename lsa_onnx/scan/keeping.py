@@ -1,0 +1,82 @@
+"""The inputs that attacks made, kept on disk while they run and saved as one npz."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy_format
+from numpy.typing import NDArray
+
+from lsa_onnx.files import writing_atomically
+from lsa_onnx.scan.subject import Subject
+
+Array = NDArray[Any]
+
+
+class Keeper:
+    """Collects adversarial inputs; memory does not grow with their number.
+
+    The npz holds ``x`` (clean, in units of the declared range), ``y`` (labels, where there are any),
+    ``index`` (positions in the data that were read), and for each attack ``x_adv_NAME`` and, where the
+    model has classes, ``predicted_NAME``, all in one order. A single attack's inputs are called
+    ``x_adv``, which is what ``--perturbed`` looks for.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        """Start with nothing; files go to the private folder of the subject's model."""
+        self._subject = subject
+        self._arrays: dict[str, Array] = {}
+        self._predicted: dict[str, Array] = {}
+
+    def add(self, attack: str, start: int, x_adv: Array, predicted: Array | None) -> None:
+        """Keep a batch.
+
+        Args:
+            attack: Name of the attack, and of its strength where there are several.
+            start: Position of the first sample in the selection.
+            x_adv: What the attack made, shape (n, ...).
+            predicted: The class that the untouched model sees in each, shape (n,).
+        """
+        rows = slice(start, start + len(x_adv))
+        self._array(attack)[rows] = x_adv
+        if predicted is not None:
+            known = self._predicted.setdefault(
+                attack, np.zeros(len(self._subject.dataset), np.int64)
+            )
+            known[rows] = predicted
+
+    def save(self, path: Path) -> None:
+        """Write everything.
+
+        Raises:
+            DataError: The file cannot be written; what was there before is intact.
+        """
+        dataset, alone = self._subject.dataset, len(self._arrays) == 1
+        clean = self._mapped("clean")
+        for start in range(0, len(dataset), 256):
+            clean[start : start + 256] = dataset.batch(start, start + 256)[0]
+        members: dict[str, Array] = {"x": clean, "index": dataset.selection}
+        if dataset.labels is not None:
+            members["y"] = dataset.labels
+        for attack, array in self._arrays.items():
+            members["x_adv" if alone else f"x_adv_{attack}"] = array
+            if attack in self._predicted:
+                members["predicted" if alone else f"predicted_{attack}"] = self._predicted[attack]
+        with writing_atomically(path) as file, zipfile.ZipFile(file, "w") as archive:
+            for name, array in members.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    npy_format.write_array(member, np.asanyarray(array), allow_pickle=False)
+
+    def _array(self, attack: str) -> Array:
+        if attack not in self._arrays:
+            self._arrays[attack] = self._mapped(f"adversarial-{len(self._arrays)}")
+        return self._arrays[attack]
+
+    def _mapped(self, name: str) -> Array:
+        dataset = self._subject.dataset
+        path = self._subject.model.workspace / f"{name}.npy"
+        shape = (len(dataset), *dataset.sample_shape)
+        return npy_format.open_memmap(path, "w+", dtype=dataset.dtype, shape=shape)

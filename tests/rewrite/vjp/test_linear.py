@@ -1,0 +1,83 @@
+"""Adjoints of matrix products against central differences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from tests.graphs import model, node, samples, value
+from tests.rewrite.gradients import check
+
+Array = NDArray[Any]
+FREE = [False, True]
+
+
+def product(a: tuple[int, ...], b: tuple[int, ...], *, free: bool = False) -> None:
+    shapes = {"a": a, "b": b}
+    inputs = [
+        value(n, ["N", *s[1:]] if free and len(s) > 2 else s, "float64") for n, s in shapes.items()
+    ]
+    proto = model(
+        [node("MatMul", ["a", "b"], ["y"])], inputs, [value("y", None, "float64")], opset=18
+    )
+    check(proto, {n: samples(i, *s, dtype="float64") for i, (n, s) in enumerate(shapes.items())})
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ((2, 3), (3, 4)),
+        ((3,), (3,)),
+        ((3,), (3, 2)),
+        ((2, 3), (3,)),
+        ((4, 2, 3), (3,)),
+        ((3,), (4, 3, 2)),
+        ((2, 4, 3), (3, 5)),
+        ((4, 3), (2, 3, 5)),
+        ((2, 1, 4, 3), (3, 3, 2)),
+        ((1, 2, 3), (4, 3, 2)),
+        ((2, 3, 2, 4), (2, 3, 4, 2)),
+        ((3, 2), (2, 2, 2, 3)),
+        ((2, 2, 3, 2), (2,)),
+    ],
+)
+def test_ranks_and_broadcasts(a: tuple[int, ...], b: tuple[int, ...]) -> None:
+    product(a, b)
+
+
+@pytest.mark.parametrize(("a", "b"), [((2, 4, 3), (2, 3, 5)), ((2, 3, 4, 2), (2, 2))])
+def test_free_batch(a: tuple[int, ...], b: tuple[int, ...]) -> None:
+    product(a, b, free=True)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    trans_a=st.integers(0, 1),
+    trans_b=st.integers(0, 1),
+    alpha=st.sampled_from([1.0, 0.5]),
+    beta=st.sampled_from([1.0, 2.0]),
+    c=st.sampled_from([None, (), (1,), (5,), (1, 5), (3, 1), (3, 5)]),
+)
+def test_gemm(
+    trans_a: int, trans_b: int, alpha: float, beta: float, c: tuple[int, ...] | None
+) -> None:
+    shapes: dict[str, tuple[int, ...]] = {
+        "a": (4, 3) if trans_a else (3, 4),
+        "b": (5, 4) if trans_b else (4, 5),
+    }
+    if c is not None:
+        shapes["c"] = c
+    given = {"transA": trans_a, "transB": trans_b, "alpha": alpha, "beta": beta}
+    proto = model(
+        [node("Gemm", list(shapes), ["y"], **given)],
+        [value(n, s, "float64") for n, s in shapes.items()],
+        [value("y", None, "float64")],
+        opset=18,
+    )
+    feeds = {n: np.asarray(samples(i, *s, dtype="float64")) for i, (n, s) in enumerate(shapes.items())}
+    check(proto, feeds)

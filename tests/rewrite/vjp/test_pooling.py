@@ -1,0 +1,100 @@
+"""Adjoints of pooling against differences, on ONNX Runtime's own kernels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from tests.graphs import model, node, value
+from tests.rewrite.gradients import check, pulled_back, runner
+
+Array = NDArray[Any]
+
+PADS = ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
+
+
+def spread(seed: int, *shape: int) -> Array:
+    """Whole numbers in random order: no two are nearer than 1, and sums of them are exact."""
+    size = int(np.prod(shape))
+    return np.random.default_rng(seed).permutation(size).reshape(shape).astype(np.float32)
+
+
+def pool(op: str, x: Array, **attributes: Any) -> onnx.ModelProto:
+    return model(
+        [node(op, ["x"], ["y"], **attributes)],
+        [value("x", ["N", *x.shape[1:]])],
+        [value("y", None)],
+        opset=22,
+        ir=10,
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+@pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
+def test_windows_of_every_kind(op: str, data: st.DataObject) -> None:
+    auto = data.draw(st.sampled_from(PADS))
+    kernel = [data.draw(st.integers(1, 3)) for _ in range(2)]
+    # The runtime refuses automatic padding where windows leave gaps.
+    largest = kernel if auto.startswith("SAME") else [3, 3]
+    attributes: dict[str, Any] = {
+        "kernel_shape": kernel,
+        "strides": [data.draw(st.integers(1, most)) for most in largest],
+        "auto_pad": auto,
+    }
+    if auto == "NOTSET":
+        attributes["pads"] = [data.draw(st.integers(0, k - 1)) for k in kernel * 2]
+        attributes["ceil_mode"] = data.draw(st.sampled_from([0, 1]))
+    if not auto.startswith("SAME"):
+        attributes["dilations"] = [data.draw(st.sampled_from([1, 1, 2])) for _ in range(2)]
+    if op == "AveragePool":
+        attributes["count_include_pad"] = data.draw(st.sampled_from([0, 1]))
+    x = spread(data.draw(st.integers(0, 99)), 2, 1, 8, 5)
+    proto = pool(op, x, **attributes)
+    # With ceil_mode a window can lie in the padding altogether: nothing to average there.
+    assume(np.isfinite(runner(proto)({"x": x})["y"]).all())
+    check(proto, {"x": x}, ["x"], step=0.25, tolerance=1e-4)
+
+
+@pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
+@pytest.mark.parametrize(("size", "kernel"), [((9,), [2]), ((2, 4, 3), [2, 3, 2])])
+def test_one_and_three_dimensions(op: str, size: tuple[int, ...], kernel: list[int]) -> None:
+    x = spread(0, 2, 1, *size)
+    for strides in ([1] * len(size), kernel):
+        proto = pool(op, x, kernel_shape=kernel, strides=strides)
+        check(proto, {"x": x}, ["x"], step=0.25, tolerance=1e-4)
+
+
+@pytest.mark.parametrize("op", ["GlobalAveragePool", "GlobalMaxPool"])
+def test_global(op: str) -> None:
+    x = spread(1, 2, 3, 4, 5)
+    check(pool(op, x), {"x": x}, ["x"], step=0.25, tolerance=1e-4)
+
+
+def test_global_average_of_free_size() -> None:
+    x = spread(1, 2, 3, 4, 5)
+    proto = model(
+        [node("GlobalAveragePool", ["x"], ["y"])],
+        [value("x", ["N", 3, "H", "W"])],
+        [value("y", None)],
+        opset=18,
+    )
+    check(proto, {"x": x}, ["x"], step=0.25, tolerance=1e-4)
+
+
+@pytest.mark.parametrize(("strides", "shared"), [([2, 2], 0.25), ([1, 1], 1.0)])
+def test_equal_maxima(strides: list[int], shared: float) -> None:
+    """Windows of equal values pass their adjoint on once: shared in tiles, else to the first."""
+    x = np.zeros((2, 1, 4, 6), np.float32)
+    pooled = pool("MaxPool", x, kernel_shape=[2, 2], strides=strides)
+    proto, gradients, seeds = pulled_back(pooled, ["x"])
+    g = np.ones(runner(pooled)({"x": x})["y"].shape, np.float32)
+    dx = runner(proto)({"x": x, seeds["y"]: g})[gradients["x"]]
+    assert dx.sum() == g.sum()
+    assert np.array_equal(np.unique(dx[dx != 0]), [shared])
