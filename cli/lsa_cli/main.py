@@ -18,6 +18,7 @@ from lsa_onnx.errors import LsaError
 # onnxruntime).
 COMMANDS = {
     "scan": ("lsa_cli.commands.scan", "Score every layer and name the most vulnerable ones."),
+    "evaluate": ("lsa_cli.commands.evaluate", "Robust accuracy under attacks, by strength."),
     "layers": ("lsa_cli.commands.layers", "List what would be scored, and why the rest is not."),
     "expose": ("lsa_cli.commands.expose", "Write a copy of the model that returns its layers."),
     "demo": ("lsa_cli.commands.demo", "Scan a small model that comes with the tool."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -109,6 +110,98 @@ def data_options(function: F) -> F:
         click.option("--samples", type=int, metavar="N", help="Draw N samples at random."),
         click.option(
             "--seed", type=int, default=0, show_default=True, help="Of every random choice."
+        ),
+    )
+
+
+def model_options(function: F) -> F:
+    """Which input is perturbed, what the others are given, and how a class is read."""
+    return _stack(
+        function,
+        click.option("--perturb", metavar="NAME", help="Input to perturb.  [default: first float]"),
+        click.option(
+            "--hold",
+            multiple=True,
+            metavar="NAME=FILE",
+            help="Values of an input that is not perturbed: npy, npz or a number. Repeatable.",
+        ),
+        click.option(
+            "--decision",
+            type=click.Choice(["max", "min"]),
+            default="max",
+            show_default=True,
+            help="Which score wins.",
+        ),
+    )
+
+
+def attack_options(function: F) -> F:
+    """How attacks go about it."""
+    return _stack(
+        function,
+        click.option(
+            "--norm",
+            default="linf",
+            show_default=True,
+            metavar="linf|l2|l1",
+            help="In which eps is measured.",
+        ),
+        click.option("--steps", type=int, metavar="N", help="Gradient steps; queries of square."),
+        click.option(
+            "--restarts",
+            type=int,
+            default=1,
+            show_default=True,
+            metavar="N",
+            help="Random starts; the worst counts, sample by sample.",
+        ),
+        click.option(
+            "--momentum",
+            type=float,
+            default=0.0,
+            metavar="DECAY",
+            help="Of earlier gradients, of pgd; 0 to 1.",
+        ),
+        click.option(
+            "--objective",
+            metavar="NAME",
+            help="What attacks maximise: ce, margin, dlr, kl, output or layer:TENSOR."
+            "  [default: ce; output without classes]",
+        ),
+        click.option(
+            "--straight-through",
+            is_flag=True,
+            help="Let gradients pass Sign, Round, Floor and Ceil.",
+        ),
+        click.option(
+            "--save-adversarial",
+            type=click.Path(path_type=Path),
+            metavar="FILE.npz",
+            help="Write the inputs that attacks made.",
+        ),
+    )
+
+
+def run_options(function: F) -> F:
+    """Batches, memory, device, and the gate on clean accuracy."""
+    return _stack(
+        function,
+        click.option(
+            "--batch", type=int, metavar="N", help="Samples per run.  [default: by memory]"
+        ),
+        click.option(
+            "--max-memory",
+            "max_memory_bytes",
+            type=Parsed("SIZE", parse_size),
+            metavar="SIZE",
+            help="Bound on memory beyond a plain session, such as 512M or 1GiB.",
+        ),
+        device_option,
+        click.option(
+            "--expect-accuracy",
+            type=float,
+            metavar="SHARE",
+            help="Stop with exit code 1 if the clean accuracy is below this, 0 to 1.",
         ),
     )
 

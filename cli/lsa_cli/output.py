@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,11 +11,23 @@ import click
 from lsa_cli.terminal import results
 from lsa_onnx.errors import DataError
 from lsa_onnx.files import check_writable
-from lsa_onnx.report import Report, dumps, print_report, write_html, write_json
+from lsa_onnx.report import (
+    Evaluation,
+    Report,
+    dumps,
+    print_evaluation,
+    print_report,
+    write_html,
+    write_json,
+)
 
 
 def require_writable(
-    json: str | None, html: str | None, inputs: Iterable[str | Path | None] = ()
+    json: str | None,
+    html: str | None,
+    inputs: Iterable[str | Path | None] = (),
+    *,
+    npz: Path | None = None,
 ) -> None:
     """Fail now rather than after a long run, and never write over what is read.
 
@@ -22,19 +35,22 @@ def require_writable(
         json: File of the JSON report, ``-`` for stdout, ``None`` for none.
         html: File of the page, ``None`` for none.
         inputs: Files that the run reads; ``None`` for those not given.
+        npz: File of adversarial inputs, ``None`` for none.
 
     Raises:
         DataError: A path cannot be written, is an input, or is given twice.
     """
     if html == "-":
         raise DataError("--html '-' is not a file; name one such as report.html")
-    paths = [path for path in (json, html) if path not in (None, "-")]
-    for path in paths:
+    given = {"--json": json if json != "-" else None, "--html": html, "--save-adversarial": npz}
+    paths = {flag: str(path) for flag, path in given.items() if path is not None}
+    for path in paths.values():
         if any(source is not None and _same_file(path, source) for source in inputs):
             raise DataError(f"{path!r} is an input of this run; name another file for the report")
         check_writable(path)
-    if len(paths) == 2 and _same_file(*paths):
-        raise DataError(f"--json and --html are both {paths[0]!r}; name two different files")
+    for (first, path), (second, other) in itertools.combinations(paths.items(), 2):
+        if _same_file(path, other):
+            raise DataError(f"{first} and {second} are both {path!r}; name two different files")
 
 
 def deliver(report: Report, json: str | None, html: str | None, *, verbose: bool = False) -> None:
@@ -60,6 +76,20 @@ def deliver(report: Report, json: str | None, html: str | None, *, verbose: bool
         print_report(report, results(), verbose=verbose)
     if failure is not None:
         raise failure
+
+
+def deliver_evaluation(evaluation: Evaluation, json: str | None) -> None:
+    """JSON alone on stdout for ``json == "-"``, else the terminal view; and a file if one is named.
+
+    Raises:
+        DataError: The file cannot be written; what was there before is intact.
+    """
+    if json == "-":
+        click.echo(dumps(evaluation), nl=False)
+        return
+    if json is not None:
+        write_json(evaluation, json)
+    print_evaluation(evaluation, results())
 
 
 def _same_file(first: str | Path, second: str | Path) -> bool:

@@ -91,13 +91,18 @@ def differentiate(
             differentiable path leads from an input to the objective.
     """
     _require_inputs(model, wrt)
-    work = modernise(model)
-    version = opset(work)
-    work = expand(work, lambda node: find_rule(node, version) is not None or _flat(node))
-    work = separate_names(work)
+    work = primitives(model)
     forward, written, tape = _with_objective(work, objective, shapes, straight_through)
     gradients = _write_gradients(tape, forward, written, wrt) if wrt else {}
     return _finish(work, [*forward, *tape.nodes], tape, written, gradients)
+
+
+def primitives(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of ``model`` as adjoint rules read it: raised, composites expanded, names separated."""
+    raised = modernise(model)
+    version = opset(raised)
+    expanded = expand(raised, lambda node: find_rule(node, version) is not None or _flat(node))
+    return separate_names(expanded)
 
 
 def read_rows(

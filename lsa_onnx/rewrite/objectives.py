@@ -37,7 +37,7 @@ Kind = Literal["ce", "margin", "dlr", "kl", "output", "layer"]
 CLASS_KINDS = frozenset({"ce", "margin", "dlr"})
 _LEAST_CLASSES = {"ce": 2, "margin": 2, "dlr": 3, "targeted dlr": 4}
 _TINY = 1e-12
-_LOWEST = {onnx.TensorProto.FLOAT16: -65504.0, onnx.TensorProto.DOUBLE: -1e308}
+_LOWEST: dict[int, float] = {onnx.TensorProto.FLOAT16: -65504.0, onnx.TensorProto.DOUBLE: -1e308}
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def assemble(findings: Findings) -> Report:
         if f.results and f.instrument.layers
         else no_list(f.options.eta, f.options.top_k)
     )
-    data = _data_section(f.subject)
+    data = data_section(f.subject)
     plan = f.instrument.ground.plan
     evidence = Evidence(
         data=data,
@@ -79,8 +79,8 @@ def assemble(findings: Findings) -> Report:
     return Report(
         tool_version=__version__,
         created=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
-        model=_model_section(f.subject, f.head),
-        input=_input_section(f.subject),
+        model=model_section(f.subject, f.head),
+        input=input_section(f.subject),
         data=data,
         run=_run_section(f),
         accuracy=f.clean.accuracy,
@@ -121,7 +121,8 @@ def _attempts(f: Findings) -> list[Attempt]:
     return found
 
 
-def _model_section(subject: Subject, head: Head | None) -> ModelSection:
+def model_section(subject: Subject, head: Head | None) -> ModelSection:
+    """What a report says of the model."""
     model, proto = subject.model, subject.model.proto
     producer = f"{proto.producer_name} {proto.producer_version}".strip()
     return ModelSection(
@@ -139,7 +140,8 @@ def _model_section(subject: Subject, head: Head | None) -> ModelSection:
     )
 
 
-def _input_section(subject: Subject) -> InputSection:
+def input_section(subject: Subject) -> InputSection:
+    """What a report says of the input that is perturbed."""
     spec = subject.spec
     notes = [f"{value.name!r} is held, not perturbed" for value in subject.held]
     if not spec.is_identity:
@@ -155,7 +157,8 @@ def _input_section(subject: Subject) -> InputSection:
     )
 
 
-def _data_section(subject: Subject) -> DataSection:
+def data_section(subject: Subject) -> DataSection:
+    """What a report says of the samples."""
     dataset = subject.dataset
     return DataSection(
         source=dataset.source,

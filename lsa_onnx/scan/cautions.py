@@ -53,123 +53,113 @@ class Evidence:
 def cautions(evidence: Evidence) -> list[ReportWarning]:
     """All that applies, the gravest first."""
     found: list[ReportWarning] = []
-    for check in (_data, _accuracy, _random, _attacks, _observer, _scores, _list, _batch):
-        found += [ReportWarning(code, message) for code, message in check(evidence)]
+    for check in (_run, _attacks, _observer, _scores, _list, _batch):
+        found += check(evidence)
     return found
 
 
-def _data(e: Evidence) -> Iterator[tuple[str, str]]:
-    if e.data.synthetic:
-        yield (
+def data_cautions(data: DataSection) -> Iterator[ReportWarning]:
+    """What the samples leave open."""
+    if data.synthetic:
+        yield ReportWarning(
             "synthetic-data",
-            (
-                "The inputs are synthetic: uniform noise, not data of this model's task. "
-                "The ranking of layers may differ on real inputs; give --data."
-            ),
+            "The inputs are synthetic: uniform noise, not data of this model's task. "
+            "The ranking of layers may differ on real inputs; give --data.",
         )
-    elif e.data.samples < FEW_SAMPLES:
-        count = f"{e.data.samples} sample{'s' * (e.data.samples != 1)}"
-        yield (
+    elif data.samples < FEW_SAMPLES:
+        count = f"{data.samples} sample{'s' * (data.samples != 1)}"
+        yield ReportWarning(
             "few-samples",
-            (
-                f"Only {count}: intervals are wide and the list is unstable; "
-                f"use {FEW_SAMPLES} or more."
-            ),
+            f"Only {count}: intervals are wide and the list is unstable; "
+            f"use {FEW_SAMPLES} or more.",
         )
 
 
-def _accuracy(e: Evidence) -> Iterator[tuple[str, str]]:
-    if e.accuracy is None or e.classes is None:
+def chance_cautions(accuracy: Accuracy | None, classes: int | None) -> Iterator[ReportWarning]:
+    """Whether the model sees what it was trained on."""
+    if accuracy is None or classes is None:
         return
-    chance = 1 / e.classes
-    if e.accuracy.interval[0] <= chance:
-        yield (
+    chance = 1 / classes
+    if accuracy.interval[0] <= chance:
+        yield ReportWarning(
             "accuracy-near-chance",
-            (
-                f"Clean accuracy {e.accuracy.value:.1%} is not above chance ({chance:.1%}): the range, "
-                "mean, std, layout or labels are probably wrong, and so are the scores."
-            ),
+            f"Clean accuracy {accuracy.value:.1%} is not above chance ({chance:.1%}): the range, "
+            "mean, std, layout or labels are probably wrong, and so are the scores.",
         )
 
 
-def _random(e: Evidence) -> Iterator[tuple[str, str]]:
+def _run(e: Evidence) -> Iterator[ReportWarning]:
+    yield from data_cautions(e.data)
+    yield from chance_cautions(e.accuracy, e.classes)
     if not e.repeatable:
-        yield RANDOM_OUTPUTS.code, RANDOM_OUTPUTS.message
+        yield RANDOM_OUTPUTS
 
 
-def _attacks(e: Evidence) -> Iterator[tuple[str, str]]:
-    for warning in (*e.doubts, *check_attempts(e.attempts)):
-        yield warning.code, warning.message
+def _attacks(e: Evidence) -> Iterator[ReportWarning]:
+    yield from e.doubts
+    yield from check_attempts(e.attempts)
     if e.results and all(result.kind == "noise" for result in e.results):
-        yield (
+        yield ReportWarning(
             "noise-only",
-            (
-                "Only random noise was applied. It ranks layers, but says nothing about robustness: "
-                "an attack finds far worse inputs of the same size (--attack pgd)."
-            ),
+            "Only random noise was applied. It ranks layers, but says nothing about robustness: "
+            "an attack finds far worse inputs of the same size (--attack pgd).",
         )
 
 
-def _observer(e: Evidence) -> Iterator[tuple[str, str]]:
+def _observer(e: Evidence) -> Iterator[ReportWarning]:
     o = e.observer
     if o.max_relative_difference > _OBSERVER_TOLERANCE or o.label_flips:
         flips = f" and flips {o.label_flips} labels" if o.label_flips else ""
-        yield (
+        yield ReportWarning(
             "observer-difference",
-            (
-                f"Observing changes the outputs by up to {o.max_relative_difference:.2g} (relative)"
-                f"{flips}, on {o.n} samples: what was scored is not quite what is deployed."
-            ),
+            f"Observing changes the outputs by up to {o.max_relative_difference:.2g} (relative)"
+            f"{flips}, on {o.n} samples: what was scored is not quite what is deployed.",
         )
 
 
-def _scores(e: Evidence) -> Iterator[tuple[str, str]]:
+def _scores(e: Evidence) -> Iterator[ReportWarning]:
     scores = [score for result in e.results for score in result.layers]
     bad = sorted({s.tensor for s in scores if s.nonfinite_samples})
     if bad:
-        yield (
+        yield ReportWarning(
             "not-finite",
             f"{_named(bad)} gave NaN or infinity for some samples, which were left out.",
         )
     undefined = sorted({s.tensor for s in scores if s.undefined_samples})
     if undefined:
-        yield (
+        yield ReportWarning(
             "near-zero-norm",
-            (
-                f"{_named(undefined)} had a clean norm near zero for some samples; "
-                "their relative error is undefined and left out."
-            ),
+            f"{_named(undefined)} had a clean norm near zero for some samples; "
+            "their relative error is undefined and left out.",
         )
     floors = {info.tensor: info.numerical_floor or 0.0 for info in e.layers}
     close = sorted({s.tensor for s in scores if _near_floor(s, floors[s.tensor])})
     if close:
-        yield (
+        yield ReportWarning(
             "numerical-floor",
-            (
-                f"{_named(close)} moved by less than {_FLOOR_FACTOR:g} times the rounding between a "
-                "batched and a single run: use a stronger perturbation to rank it."
-            ),
+            f"{_named(close)} moved by less than {_FLOOR_FACTOR:g} times the rounding between a "
+            "batched and a single run: use a stronger perturbation to rank it.",
         )
 
 
-def _list(e: Evidence) -> Iterator[tuple[str, str]]:
+def _list(e: Evidence) -> Iterator[ReportWarning]:
     if not e.layers or e.mvl.layers:
         return
     if e.mvl.mu is None:
-        yield "empty-mvl", "The MVL list is empty: no layer has a relative error that is defined."
+        yield ReportWarning(
+            "empty-mvl", "The MVL list is empty: no layer has a relative error that is defined."
+        )
         return
-    yield (
+    yield ReportWarning(
         "empty-mvl",
-        (
-            f"No layer's mean CM exceeds μ + {e.mvl.eta:g} σ; lower --eta, or name the largest "
-            "with --top-k."
-        ),
+        f"No layer's mean CM exceeds μ + {e.mvl.eta:g} σ; lower --eta, or name the largest "
+        "with --top-k.",
     )
 
 
-def _batch(e: Evidence) -> Iterator[tuple[str, str]]:
+def _batch(e: Evidence) -> Iterator[ReportWarning]:
     if e.batch_note:
-        yield "native-batch", e.batch_note
+        yield ReportWarning("native-batch", e.batch_note)
 
 
 def _near_floor(score: LayerScore, floor: float) -> bool:

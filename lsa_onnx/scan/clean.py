@@ -138,8 +138,12 @@ def accuracy_of(classes: Array | None, labels: Array | None) -> Accuracy | None:
     """Share of ``classes`` that equal ``labels``, both of shape (n,); ``None`` without either."""
     if classes is None or labels is None:
         return None
-    right, n = int((classes == labels).sum()), len(labels)
-    return Accuracy(right / n, n, wilson_interval(right, n))
+    return share_of(int((classes == labels).sum()), len(labels))
+
+
+def share_of(hits: int, n: int) -> Accuracy:
+    """``hits`` of ``n`` > 0 samples with the 95 % Wilson interval."""
+    return Accuracy(hits / n, n, wilson_interval(hits, n))
 
 
 def require_accuracy(accuracy: Accuracy | None, expected: float | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,7 @@ from lsa_onnx.runtime.memory import (
     give_back_memory,
 )
 from lsa_onnx.runtime.scoring import ScoringSession
-from lsa_onnx.scan.options import ScanOptions
+from lsa_onnx.scan.options import ScanOptions, SubjectOptions
 from lsa_onnx.scan.subject import Subject
 
 Array = NDArray[Any]
@@ -33,22 +34,30 @@ _PROBE_SAMPLES = 2
 
 
 @dataclass(frozen=True)
-class Groundwork:
-    """All that is settled before the scoring session is built.
+class Running:
+    """How a model is run.
 
     Attributes:
-        chosen: The tensors to score, and the others with reasons.
-        plan: How the model is run.
-        probe: The samples on which the plan was decided.
+        plan: What was found out about batches.
+        probe: The samples on which that was decided.
         batch: Samples per run.
         estimated_bytes: Memory beyond a plain session, estimated.
     """
 
-    chosen: LayerPlan
     plan: BatchPlan
     probe: dict[str, Array]
     batch: int
     estimated_bytes: int
+
+
+@dataclass(frozen=True)
+class Groundwork(Running):
+    """All that is settled before the scoring session is built.
+
+    ``chosen`` holds the tensors to score, and the others with reasons.
+    """
+
+    chosen: LayerPlan
 
 
 @dataclass(frozen=True)
@@ -79,18 +88,40 @@ def lay_groundwork(subject: Subject, options: ScanOptions, device: Device) -> Gr
     types = tensor_types(subject.model.proto, subject.model.folder, device)
     chosen = plan_layers(subject.model.proto, types, options.layers)
     elements = {info.tensor: FLOAT_ELEMENTS[info.dtype] for info in chosen.layers}
+    running = lay_batches(subject, options, device, elements)
+    return Groundwork(**vars(running), chosen=chosen)
+
+
+def lay_batches(
+    subject: Subject,
+    options: SubjectOptions,
+    device: Device,
+    elements: Mapping[str, int] | None = None,
+) -> Running:
+    """Find out how the model can be run.
+
+    Args:
+        subject: Model and data.
+        options: How large a batch or its memory may be.
+        device: Where to run.
+        elements: ONNX element type of each tensor that is to be scored.
+
+    Raises:
+        DataError: The memory bound is below what one sample needs.
+        ModelError: ONNX Runtime cannot run the model.
+    """
     probe = _probe_feeds(subject)
     plan = BatchProbe(
         subject.prepared,
         subject.model.folder,
         device,
         subject.layout,
-        elements,
+        elements or {},
         subject.outputs,
     ).plan(probe)
     give_back_memory()
     batch, estimate = _batch(subject, plan, options)
-    return Groundwork(chosen, plan, probe, batch, estimate)
+    return Running(plan, probe, batch, estimate)
 
 
 def build_instrument(subject: Subject, ground: Groundwork, device: Device) -> Instrument:
@@ -141,7 +172,7 @@ def _probe_feeds(subject: Subject) -> dict[str, Array]:
     return feeds
 
 
-def _batch(subject: Subject, plan: BatchPlan, options: ScanOptions) -> tuple[int, int]:
+def _batch(subject: Subject, plan: BatchPlan, options: SubjectOptions) -> tuple[int, int]:
     shapes = {subject.input.name: subject.dataset.sample_shape}
     per_sample = bytes_per_sample(plan.model, shapes, plan.sizes)
     bound = options.max_memory_bytes

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from lsa_onnx.attacks import Attack, Batch
 from lsa_onnx.report.document import Accuracy, AttackOutcome, Baseline
 from lsa_onnx.scan.adversary import Adversary, Diagnosis, Labels
-from lsa_onnx.scan.clean import CleanRun, all_classes
-from lsa_onnx.statistics import wilson_interval
+from lsa_onnx.scan.clean import CleanRun, all_classes, share_of
 
 Array = NDArray[Any]
 
@@ -91,14 +90,9 @@ def _verdicts(
         return None, None
     right = clean == labels
     broken = right & (predicted != labels)
-    success = share(int(broken.sum()), int(right.sum()))
-    robust = share(int((right & ~broken).sum()), len(labels)) if kind == "given" else None
+    success = share_of(int(broken.sum()), int(right.sum())) if right.any() else None
+    robust = share_of(int((right & ~broken).sum()), len(labels)) if kind == "given" else None
     return success, robust
-
-
-def share(hits: int, n: int) -> Accuracy | None:
-    """``hits`` of ``n`` with the 95 % Wilson interval; ``None`` of nothing."""
-    return Accuracy(hits / n, n, wilson_interval(hits, n)) if n else None
 
 
 def _share(parts: Sequence[NDArray[np.bool_] | None]) -> float | None:

@@ -26,7 +26,7 @@ from lsa_onnx.report.document import ValueDescription
 from lsa_onnx.rewrite import prepend
 from lsa_onnx.runtime.layout import Layout, input_layout
 from lsa_onnx.runtime.memory import give_back_memory
-from lsa_onnx.scan.options import SYNTHETIC_SAMPLES, ScanOptions
+from lsa_onnx.scan.options import SYNTHETIC_SAMPLES, SubjectOptions
 from lsa_onnx.statistics import row_slices
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _row_shape(value: ValueDescription, layout: Layout) -> tuple[int, ...]:
     return tuple(d if isinstance(d, int) else 1 for d in dims)
 
 
-def open_subject(path: str, options: ScanOptions) -> Subject:
+def open_subject(path: str, options: SubjectOptions) -> Subject:
     """Load the model and open the data.
 
     Raises:
@@ -186,7 +186,7 @@ def _require_inputs(flag: str, names: Iterable[str], known: Sequence[str]) -> No
 
 
 def _open_dataset(
-    options: ScanOptions, spec: InputSpec, layout: Layout, dtype: type, names: list[str]
+    options: SubjectOptions, spec: InputSpec, layout: Layout, dtype: type, names: list[str]
 ) -> Dataset:
     if layout.sample_shape is None:
         raise ModelError(

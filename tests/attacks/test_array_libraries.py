@@ -85,5 +85,5 @@ def test_torch_keeps_its_types_and_the_promise(name: str, norm: str, dtype: str)
     assert found.dtype == given.dtype
     moved = (found.to(torch.float64) - given.to(torch.float64)).reshape(6, -1)
     order = {"linf": float("inf"), "l2": 2, "l1": 1}[norm]
-    assert (torch.linalg.vector_norm(moved, order, dim=1) <= 0.02 * (1 + 1e-6)).all()
+    assert (torch.linalg.vector_norm(moved, order, dim=1) <= 0.02 * (1 + 5e-6)).all()
     assert ((found >= 0) & (found <= 1)).all()

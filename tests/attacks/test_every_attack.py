@@ -110,7 +110,7 @@ def test_inside_ball_and_range_of_the_same_shape_and_type(
     assert np.isfinite(found).all()
     assert ((found >= dtype(low)) & (found <= dtype(high))).all()
     moved = true_norms(found.astype(np.float64) - batch.x.astype(np.float64), norm)
-    assert (moved <= attack.eps * (1 + 1e-6)).all()
+    assert (moved <= attack.eps * (1 + 5e-6)).all()
     np.testing.assert_array_equal(batch.x, before)
 
 

@@ -9,34 +9,51 @@ from typing import Any
 import click
 
 from lsa_cli.options import (
-    Parsed,
+    attack_options,
     data_options,
-    device_option,
     input_options,
     layers_option,
     model_argument,
-    parse_size,
+    model_options,
+    run_options,
 )
 from lsa_cli.output import deliver, require_writable
 from lsa_cli.terminal import TerminalListener
-from lsa_onnx.attacks import NOISES
+from lsa_onnx.attacks import ATTACKS, NOISES
 from lsa_onnx.scan import ScanOptions, scan
-from lsa_onnx.scan.options import DEFAULT_ETA
+from lsa_onnx.scan.options import DEFAULT_EPS, DEFAULT_ETA, DEFAULT_PERTURBATIONS
+
+EXAMPLES = """\b
+Examples:
+  lsa-onnx scan model.onnx --data images.npz --html report.html
+  lsa-onnx scan model.onnx --data images/ --mean .485,.456,.406 --std .229,.224,.225
+  lsa-onnx scan model.onnx --data images.npz --attack pgd --eps 8/255
+"""
 
 
-@click.command("scan")
+@click.command("scan", epilog=EXAMPLES)
 @model_argument
 @data_options
 @input_options
+@model_options
 @click.option(
     "--attack",
     "perturbations",
     multiple=True,
-    default=tuple(NOISES),
-    show_default=", ".join(NOISES),
+    show_default=", ".join(DEFAULT_PERTURBATIONS),
     metavar="NAME[=STRENGTH]",
-    help="Perturbation to apply; the strength is a share, 0.1 or 10%. Repeatable.",
+    help="Noise or attack to apply; the strength of a noise is a share, 0.1 or 10%, that of an "
+    "attack its eps. Repeatable. Noises: "
+    f"{', '.join(NOISES)}. Attacks: {', '.join(ATTACKS)}.",
 )
+@click.option(
+    "--eps",
+    default=DEFAULT_EPS,
+    show_default=True,
+    metavar="E",
+    help="How far attacks may go: in units of the range, 8/255 of its width, or 3%.",
+)
+@attack_options
 @click.option(
     "--perturbed",
     type=click.Path(path_type=Path),
@@ -51,21 +68,7 @@ from lsa_onnx.scan.options import DEFAULT_ETA
     help="Cut-off η: a layer is listed when its mean CM exceeds μ + η σ.",
 )
 @click.option("--top-k", type=int, metavar="K", help="List the K most vulnerable layers instead.")
-@click.option("--batch", type=int, metavar="N", help="Samples per run.  [default: by memory]")
-@click.option(
-    "--max-memory",
-    "max_memory_bytes",
-    type=Parsed("SIZE", parse_size),
-    metavar="SIZE",
-    help="Bound on memory beyond a plain session, such as 512M or 1GiB.",
-)
-@device_option
-@click.option(
-    "--expect-accuracy",
-    type=float,
-    metavar="SHARE",
-    help="Stop with exit code 1 if the clean accuracy is below this, 0 to 1.",
-)
+@run_options
 @click.option("--json", metavar="FILE|-", help="Write the report as JSON; - for stdout, alone.")
 @click.option("--html", metavar="FILE", help="Write the report as one self-contained page.")
 @click.option("-v", "--verbose", is_flag=True, help="Show every layer, note and reason.")
@@ -74,6 +77,7 @@ def command(
     model: str,
     data: str | None,
     range_: tuple[float, float] | None,
+    perturbations: tuple[str, ...],
     json: str | None,
     html: str | None,
     *,
@@ -81,20 +85,17 @@ def command(
     quiet: bool,
     **rest: Any,
 ) -> None:
-    r"""Score every layer of MODEL under perturbations and name the most vulnerable ones.
-
-    \b
-    lsa-onnx scan model.onnx --data images.npz --html report.html
-    lsa-onnx scan model.onnx --data images/ --mean .485,.456,.406 --std .229,.224,.225
-    """
+    """Score every layer of MODEL under perturbations and name the most vulnerable ones."""
     options = ScanOptions(
         data=Path(data) if data is not None else None,
         range=range_,
+        perturbations=perturbations or None,
         command=("lsa-onnx", *sys.argv[1:]),
         **rest,
     )
     labels = None if options.labels == "none" else options.labels
-    require_writable(json, html, (model, data, labels, options.perturbed))
+    inputs = (model, data, labels, options.perturbed)
+    require_writable(json, html, inputs, npz=options.save_adversarial)
     with TerminalListener(quiet) as listener:
         report = scan(model, options, listener)
     deliver(report, json, html, verbose=verbose)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial, reduce
 
 import onnx
 
@@ -156,8 +157,8 @@ def _count(b: Builder, name: str, first: int, last: int) -> Operand:
     """How many entries these dimensions have together, as a vector of one number."""
     if first == last:
         return [1]
-    dims = b.dims(name, first, last)
-    return dims if last == first + 1 else b("ReduceProd", dims, [0], keepdims=1)
+    # ONNX's inference follows products of dimensions, but not ReduceProd.
+    return reduce(partial(b, "Mul"), (b.dims(name, axis, axis + 1) for axis in range(first, last)))
 
 
 def _split_up(

@@ -15,8 +15,10 @@ from lsa_onnx.rewrite.vjp import (
     normalisation,
     padding,
     pooling,
+    quantisation,
     reductions,
     resampling,
+    sampling,
     trigonometry,
 )
 from lsa_onnx.rewrite.vjp.registry import find_rule, ruled_operators
@@ -37,8 +39,10 @@ FAMILIES = (
     normalisation,
     padding,
     pooling,
+    quantisation,
     reductions,
     resampling,
+    sampling,
     trigonometry,
 )
 

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from lsa_onnx.rewrite.vjp.formulas import HALVES
 from lsa_onnx.rewrite.vjp.tape import Tape
 
 Numbers: TypeAlias = NDArray[np.int64]
@@ -166,7 +167,9 @@ def _dilated_row(t: Tape, g: str, axis: int, positions: range, offset: int) -> s
     return t.op("Mul", repeated, t.constant(mask.reshape(-1)))
 
 
-def add_at(t: Tape, onto: str, positions: Vector, g: str, axis: int, rank: int) -> str:
+def add_at(
+    t: Tape, onto: str, positions: Vector, g: str, axis: int, *, rank: int, like: str
+) -> str:
     """``onto`` plus entry i of ``g`` at ``positions[i]`` of an axis; repeated positions add up.
 
     Args:
@@ -176,6 +179,7 @@ def add_at(t: Tape, onto: str, positions: Vector, g: str, axis: int, rank: int) 
         g: As ``onto``, but along ``axis`` as long as ``positions``.
         axis: The axis, from 0.
         rank: Of ``onto`` and ``g``.
+        like: A tensor of their element type.
     """
     ones = [1] * (rank - 1 - axis)
     if isinstance(positions, str):
@@ -183,4 +187,19 @@ def add_at(t: Tape, onto: str, positions: Vector, g: str, axis: int, rank: int) 
     else:
         column = t.constant(positions.reshape(-1, *ones), np.int64)
     everywhere = t.op("Expand", column, t.op("Shape", g))
-    return t.op("ScatterElements", onto, everywhere, g, axis=axis, reduction="add")
+    return scatter(t, onto, everywhere, g, axis, "add", like=like)
+
+
+def scatter(
+    t: Tape, onto: str, indices: str, updates: str, axis: int, reduction: str | None, *, like: str
+) -> str:
+    """ScatterElements of tensors of the element type of ``like``.
+
+    Half precision is widened where it is to be reduced: the CPU provider cannot, and sums gain by it.
+    """
+    element = t.element(like)
+    if reduction is None or element not in HALVES:
+        return t.op("ScatterElements", onto, indices, updates, axis=axis, reduction=reduction)
+    table, values = (t.op("Cast", name, to=onnx.TensorProto.FLOAT) for name in (onto, updates))
+    wide = t.op("ScatterElements", table, indices, values, axis=axis, reduction=reduction)
+    return t.op("Cast", wide, to=element)

@@ -9,6 +9,7 @@ when it loads the model, so weights are never read here.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -124,7 +125,7 @@ def _swapped(t: Tape, op: Op, window: Window) -> str:
 
 def _transposed_conv(t: Tape, op: Op, g: str, window: Window) -> str:
     """Any strides: ``ConvTranspose`` with the same kernel, as large as the input."""
-    given = {
+    given: dict[str, Any] = {
         "kernel_shape": list(window.kernel),
         "strides": list(window.strides),
         "dilations": list(window.dilations),
@@ -132,8 +133,8 @@ def _transposed_conv(t: Tape, op: Op, g: str, window: Window) -> str:
     }
     rest = window.remainder(t.dims(op.x), t.dims(op.y))
     if rest is not None:
-        fitted = {"pads": window.pads, "output_padding": rest}
-        return t.op("ConvTranspose", g, op.inputs[1], **given, **fitted)
+        given |= {"pads": window.pads, "output_padding": rest}
+        return t.op("ConvTranspose", g, op.inputs[1], **given)
     return window.cut(t, t.op("ConvTranspose", g, op.inputs[1], **given), op.x)
 
 

@@ -9,13 +9,14 @@ from lsa_onnx.rewrite.vjp.along import (
     add_at,
     joined,
     known_size,
+    pad,
     place,
     read,
     sizes,
     written,
 )
 from lsa_onnx.rewrite.vjp.places import Places, of_extreme, of_product, rows_named_by
-from lsa_onnx.rewrite.vjp.registry import Adjoints, Op, rule
+from lsa_onnx.rewrite.vjp.registry import Adjoints, Op, RuleRefused, rule
 from lsa_onnx.rewrite.vjp.tape import Tape
 
 
@@ -32,7 +33,7 @@ def gather(t: Tape, op: Op, g: str) -> Adjoints:
             positions = t.op("Reshape", positions, t.ints(-1))
     if t.rank(indices) == 0 or _distinct(positions, known_size(t, data, axis)):
         return [place(t, g, positions, data, axis)]
-    return [add_at(t, t.zeros_like(data), positions, g, axis, t.rank(data))]
+    return [add_at(t, t.zeros_like(data), positions, g, axis, rank=t.rank(data), like=data)]
 
 
 def _distinct(positions: Vector, length: int | None) -> bool:
@@ -47,7 +48,7 @@ def _distinct(positions: Vector, length: int | None) -> bool:
 def gather_elements(t: Tape, op: Op, g: str) -> Adjoints:
     """Takes an entry for each index, along an axis: each entry of dx sums dy over where it went."""
     data, indices = op.inputs
-    places = Places(indices, op.attribute("axis", 0))
+    places = Places(indices, op.attribute("axis", 0), data)
     return [places.scatter(t, t.zeros_like(data), g, "add")]
 
 
@@ -57,7 +58,7 @@ def gather_nd(t: Tape, op: Op, g: str) -> Adjoints:
     data, indices = op.inputs
     rows = rows_named_by(t, indices, data, op.attribute("batch_dims", 0))
     zeros = rows.of(t, t.zeros_like(data))
-    total = add_at(t, zeros, rows.numbers, rows.of(t, g), axis=0, rank=2)
+    total = add_at(t, zeros, rows.numbers, rows.of(t, g), 0, rank=2, like=data)
     return [t.reshape_like(total, data)]
 
 
@@ -71,7 +72,7 @@ def scatter_elements(t: Tape, op: Op, g: str) -> Adjoints:
     """
     data, indices, updates = op.inputs
     reduction = op.attribute("reduction", "none")
-    places = Places(indices, op.attribute("axis", 0))
+    places = Places(indices, op.attribute("axis", 0), data)
     if reduction == "none":
         return [places.scatter(t, g, t.zeros_like(updates)), None, places.gather(t, g)]
     if reduction == "add":
@@ -101,14 +102,14 @@ def _combined(
 ) -> tuple[str, str]:
     """The adjoints of data and updates that are multiplied, or of which an extreme is kept."""
     if op.attribute("reduction") == "mul":
-        return of_product(t, places, data, updates, g, op.y)
-    return of_extreme(t, places, data, updates, y, g, op.y)
+        return of_product(t, places, data, updates, g)
+    return of_extreme(t, places, data, updates, y, g)
 
 
 @rule("TopK")
 def top_k(t: Tape, op: Op, g: str) -> Adjoints:
     """Takes the k largest or smallest entries along an axis: dx has dy where they were, and 0 elsewhere."""
-    places = Places(op.outputs[1], op.attribute("axis", -1))
+    places = Places(op.outputs[1], op.attribute("axis", -1), op.x)
     return [places.scatter(t, t.zeros_like(op.x), g)]
 
 
@@ -120,7 +121,7 @@ def compress(t: Tape, op: Op, g: str) -> Adjoints:
     if axis is not None:
         return [place(t, g, marked, op.x, t.axis(axis, op.x))]
     flat = t.op("Reshape", t.zeros_like(op.x), t.ints(-1))
-    return [t.reshape_like(Places(marked, 0).scatter(t, flat, g), op.x)]
+    return [t.reshape_like(Places(marked, 0, op.x).scatter(t, flat, g), op.x)]
 
 
 @rule("OneHot")
@@ -139,3 +140,23 @@ def one_hot(t: Tape, op: Op, g: str) -> Adjoints:
 def max_unpool(t: Tape, op: Op, g: str) -> Adjoints:
     """Puts x at indices into all entries of y, in order, with 0 elsewhere: dx takes dy from there."""
     return [t.op("Gather", t.op("Reshape", g, t.ints(-1)), op.inputs[1])]
+
+
+@rule("Col2Im")
+def col2im(t: Tape, op: Op, g: str) -> Adjoints:
+    """Sums overlapping windows, the columns of x, to an image: dx takes the windows out of dy."""
+    image, block = (t.value(name) for name in op.inputs[1:3])
+    if image is None or block is None:
+        raise RuleRefused("the shapes of the image and the windows are not constant")
+    axes = len(block)
+    pads = op.attribute("pads") or [0] * 2 * axes
+    strides, dilations = (op.attribute(name) or [1] * axes for name in ("strides", "dilations"))
+    g = pad(t, g, {axis + 2: (pads[axis], pads[axis + axes]) for axis in range(axes)})
+    # Each axis becomes two: the place in a window, and the window.
+    for axis in reversed(range(axes)):
+        inner = np.arange(block[axis]) * dilations[axis]
+        last = image[axis] + pads[axis] + pads[axis + axes] - inner[-1]
+        pixels = inner[:, None] + np.arange(0, last, strides[axis])
+        g = t.op("Gather", g, t.constant(pixels, np.int64), axis=axis + 2)
+    order = [0, 1, *range(2, 2 + 2 * axes, 2), *range(3, 3 + 2 * axes, 2)]
+    return [t.reshape_like(t.op("Transpose", g, perm=order), op.x)]

@@ -213,7 +213,7 @@ def _neighbours(t: Tape, x: str, before: int, after: int) -> str:
 def _precision(t: Tape, name: str) -> int:
     """The element type to compute in: that of the tensor, but no half precision."""
     element = t.element(name)
-    return element
+    return onnx.TensorProto.FLOAT if element in HALVES else element
 
 
 def _cast(t: Tape, name: str, element: int) -> str:

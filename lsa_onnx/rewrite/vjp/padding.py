@@ -96,7 +96,9 @@ def _all_added_up(t: Tape, op: Op, g: str, mode: str, axis: int, pads: Vector) -
     before, after = t.op("Shape", g, start=0, end=axis), t.op("Shape", g, start=axis + 1)
     shape = joined(t, before, size(t, op.x, axis), after)
     zeros = t.op("Expand", t.scalar(0, op.x), written(t, shape))
-    return add_at(t, zeros, _sources(t, op, mode, axis, pads), g, axis, t.rank(op.x))
+    return add_at(
+        t, zeros, _sources(t, op, mode, axis, pads), g, axis, rank=t.rank(op.x), like=op.x
+    )
 
 
 def _margins_added_up(t: Tape, op: Op, g: str, mode: str, axis: int, pads: Numbers) -> str:
@@ -108,7 +110,9 @@ def _margins_added_up(t: Tape, op: Op, g: str, mode: str, axis: int, pads: Numbe
     sources = _sources(t, op, mode, axis, pads)
     copied = joined(t, *(entries(t, sources, *cut) for cut in cuts))
     together = t.op("Concat", *margins, axis=axis)
-    return add_at(t, _cropped(t, g, [axis], pads), copied, together, axis, t.rank(op.x))
+    return add_at(
+        t, _cropped(t, g, [axis], pads), copied, together, axis, rank=t.rank(op.x), like=op.x
+    )
 
 
 @rule("CenterCropPad")

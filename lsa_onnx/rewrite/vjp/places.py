@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lsa_onnx.rewrite.vjp.along import Numbers, Vector, count_up, joined, sizes, written
+from lsa_onnx.rewrite.vjp.along import Numbers, Vector, count_up, joined, scatter, sizes, written
 from lsa_onnx.rewrite.vjp.formulas import mask
 from lsa_onnx.rewrite.vjp.registry import RuleRefused
 from lsa_onnx.rewrite.vjp.tape import Tape
@@ -19,10 +19,12 @@ class Places:
     Attributes:
         indices: An index along ``axis`` for each update.
         axis: Of the table.
+        like: A tensor of the element type of the table.
     """
 
     indices: str
     axis: int
+    like: str
 
     def gather(self, t: Tape, table: str) -> str:
         """What ``table`` holds there."""
@@ -30,9 +32,7 @@ class Places:
 
     def scatter(self, t: Tape, table: str, updates: str, reduction: str | None = None) -> str:
         """``table`` with updates put there, or combined with what is there."""
-        return t.op(
-            "ScatterElements", table, self.indices, updates, axis=self.axis, reduction=reduction
-        )
+        return scatter(t, table, self.indices, updates, self.axis, reduction, like=self.like)
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,12 @@ class Rows:
     Attributes:
         numbers: int64 vector, the row for each tuple.
         width: The number of entries of a piece.
+        like: A tensor of the element type.
     """
 
     numbers: str
     width: Vector
+    like: str
 
     def of(self, t: Tape, name: str) -> str:
         """A tensor whose last axes are those of a piece, as a matrix with a row for each."""
@@ -55,7 +57,7 @@ class Rows:
     def places(self, t: Tape, updates: str) -> Places:
         """Where the rows of ``updates`` belong, entry by entry."""
         column = t.op("Reshape", self.numbers, t.ints(-1, 1))
-        return Places(t.op("Expand", column, t.op("Shape", updates)), 0)
+        return Places(t.op("Expand", column, t.op("Shape", updates)), 0, self.like)
 
 
 def rows_named_by(t: Tape, indices: str, data: str, batch: int = 0) -> Rows:
@@ -82,7 +84,8 @@ def rows_named_by(t: Tape, indices: str, data: str, batch: int = 0) -> Rows:
     numbers = t.op("ReduceSum", steps, t.ints(-1), keepdims=0)
     if batch:
         numbers = _with_batch(t, numbers, data, batch, depth)
-    return Rows(t.op("Reshape", numbers, t.ints(-1)), _product(t, data, depth, t.rank(data)))
+    width = _product(t, data, depth, t.rank(data))
+    return Rows(t.op("Reshape", numbers, t.ints(-1)), width, data)
 
 
 def _with_batch(t: Tape, numbers: str, data: str, batch: int, depth: int) -> str:
@@ -102,15 +105,13 @@ def _product(t: Tape, name: str, start: int, end: int) -> Vector:
     return product
 
 
-def of_product(
-    t: Tape, places: Places, data: str, updates: str, g: str, like: str
-) -> tuple[str, str]:
-    """Adjoints of data and updates (of the type of ``like``) where these multiply.
+def of_product(t: Tape, places: Places, data: str, updates: str, g: str) -> tuple[str, str]:
+    """Adjoints of data and updates where these multiply.
 
     Zeros are counted and left out of the product, so that no factor is divided by 0: an update gets the
     product of the others if it is the only 0, or if there is none.
     """
-    zero = t.scalar(0, like)
+    like, zero = places.like, t.scalar(0, places.like)
     is_zero = mask(t, "Equal", updates, zero, like)
     factors = t.op("Add", updates, is_zero)
     nothing, ones = (t.op("Expand", t.scalar(v, like), t.op("Shape", data)) for v in (0, 1))
@@ -122,11 +123,9 @@ def of_product(
     return t.op("Mul", product, none), t.op("Mul", others, alone)
 
 
-def of_extreme(
-    t: Tape, places: Places, data: str, updates: str, y: str, g: str, like: str
-) -> tuple[str, str]:
-    """Adjoints of data and updates (of the type of ``like``) whose largest or smallest is ``y``."""
-    data_won = mask(t, "Equal", data, y, like)
-    updates_won = mask(t, "Equal", updates, places.gather(t, y), like)
+def of_extreme(t: Tape, places: Places, data: str, updates: str, y: str, g: str) -> tuple[str, str]:
+    """Adjoints of data and updates whose largest or smallest is ``y``."""
+    data_won = mask(t, "Equal", data, y, places.like)
+    updates_won = mask(t, "Equal", updates, places.gather(t, y), places.like)
     share = t.op("Div", g, places.scatter(t, data_won, updates_won, "add"))
     return t.op("Mul", share, data_won), t.op("Mul", places.gather(t, share), updates_won)

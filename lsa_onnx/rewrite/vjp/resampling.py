@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from lsa_onnx.rewrite.vjp.along import joined, known_size, size, written
+from lsa_onnx.rewrite.vjp.along import Vector, joined, known_size, size, written
 from lsa_onnx.rewrite.vjp.registry import Adjoints, Op, RuleRefused, rule
 from lsa_onnx.rewrite.vjp.tape import Tape
 
@@ -93,7 +93,7 @@ def _scales(t: Tape, op: Op, axes: Sequence[int]) -> Scales:
 
 
 def _common_scale(t: Tape, op: Op, axes: Sequence[int], policy: str) -> NDArray[np.float32]:
-    """The one factor that keeps the aspect ratio. (y may then be a little longer or shorter.)"""
+    """The one factor that keeps the aspect ratio; lengths of y are rounded from it."""
     wanted = t.value(op.inputs[3])
     lengths = [known_size(t, op.x, axis) for axis in axes]
     if wanted is None or None in lengths:
@@ -147,7 +147,8 @@ def _repeats(op: Op) -> bool:
 
 
 def _copies_summed(t: Tape, op: Op, g: str, repeated: dict[int, int]) -> str:
-    parts, copies = [np.zeros(min(repeated), np.int64)], []
+    parts: list[Vector] = [np.zeros(min(repeated), np.int64)]
+    copies: list[int] = []
     for axis in range(min(repeated), t.rank(op.x)):
         parts.append(size(t, op.x if axis in repeated else op.y, axis))
         if axis in repeated:

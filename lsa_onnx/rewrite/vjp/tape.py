@@ -125,7 +125,7 @@ class Tape:
         self.nodes.append(node)
         return results
 
-    def constant(self, value: ArrayLike, dtype: DTypeLike = None) -> str:
+    def constant(self, value: ArrayLike, dtype: DTypeLike | None = None) -> str:
         """The name of a constant; equal ones are shared."""
         return self.names.constant(np.asarray(value, dtype))
 

@@ -16,6 +16,10 @@ from tests.rewrite.vjp.one_node import Array, check_node, normal, one_node
 
 FREE = pytest.mark.parametrize("free", [False, True])
 CONSTANT = pytest.mark.parametrize("constant", [True, False])
+# Tuples of indices must have a known length, see test_tuples_of_unknown_length_are_refused.
+TUPLES = pytest.mark.parametrize(
+    ("constant", "free"), [(True, True), (True, False), (False, False)]
+)
 
 
 def ints(*numbers: Any) -> Any:
@@ -89,27 +93,21 @@ def tuples(seed: int, lengths: tuple[int, ...], *shape: int) -> NDArray[np.int64
     return np.stack([rng.integers(-size, size, shape) for size in lengths], axis=-1)
 
 
-@FREE
-@CONSTANT
+@TUPLES
 @pytest.mark.parametrize("depth", [1, 2, 3])
 @pytest.mark.parametrize("shape", [(7,), (2, 3)])
 def test_gather_nd(shape: tuple[int, ...], depth: int, constant: bool, free: bool) -> None:
     indices = tuples(depth, (2, 3, 4)[:depth], *shape)
-    if free and not constant:
-        pytest.skip("see test_tuples_of_unknown_length_are_refused")
     picked("GatherND", normal(3, 2, 3, 4), indices, constant, free)
 
 
-@FREE
-@CONSTANT
+@TUPLES
 @pytest.mark.parametrize(("batch_dims", "shape"), [(1, (2, 5)), (1, (2, 2, 2)), (2, (2, 3, 4))])
 def test_gather_nd_in_batches(
     batch_dims: int, shape: tuple[int, ...], constant: bool, free: bool
 ) -> None:
     lengths = (2, 3, 4, 2)[batch_dims : batch_dims + 1]
     indices = tuples(4, lengths, *shape)
-    if free and not constant:
-        pytest.skip("see test_tuples_of_unknown_length_are_refused")
     picked("GatherND", normal(5, 2, 3, 4, 2), indices, constant, free, batch_dims=batch_dims)
 
 
@@ -260,3 +258,37 @@ def test_max_unpool(sized: bool) -> None:
         "MaxUnpool", {"x": x}, constants, element="float32", kernel_shape=[2, 2], strides=[2, 2]
     )
     check(proto, {"x": x}, wrt=["x"], step=0.5)
+
+
+@FREE
+@pytest.mark.parametrize(
+    "windows", [{}, {"strides": [2, 1]}, {"dilations": [1, 2]}, {"pads": [1, 0, 2, 1]}]
+)
+def test_col2im(windows: dict[str, list[int]], free: bool) -> None:
+    strides, dilations = windows.get("strides", [1, 1]), windows.get("dilations", [1, 1])
+    pads, image, block = windows.get("pads", [0] * 4), (4, 6), (2, 3)
+    counts = [
+        (image[a] + pads[a] + pads[a + 2] - dilations[a] * (block[a] - 1) - 1) // strides[a] + 1
+        for a in range(2)
+    ]
+    x = {"x": normal(18, 2, 3 * 6, int(np.prod(counts)))}
+    constants = {"image": ints(*image), "block": ints(*block)}
+    check_node("Col2Im", x, constants, free=free, **windows)
+
+
+def test_col2im_of_a_size_known_at_run_time_is_refused() -> None:
+    feeds = {"x": normal(19, 2, 4, 6), "image": ints(3, 4)}
+    with pytest.raises(MissingRules) as caught:
+        pulled_back(one_node("Col2Im", feeds, {"block": ints(2, 2)}), ["x"])
+    reasons = [missing.reason for missing in caught.value.nodes]
+    assert reasons == ["the shapes of the image and the windows are not constant"]
+
+
+def test_half_precision_adds_up_where_the_runtime_cannot() -> None:
+    x, indices = normal(20, 2, 5).astype(np.float16), ints(1, 1, 4, -1)
+    proto = one_node("Gather", {"x": x}, {"i": indices}, element="float16", axis=1)
+    written, gradients, seeds = pulled_back(proto, ["x"])
+    dy = np.array([[1, 2, 3, 4], [5, 6, 7, 8]], np.float16)
+    found = runner(written)({"x": x, seeds["y"]: dy})[gradients["x"]]
+    assert found.dtype == np.float16
+    assert found.tolist() == [[0, 3, 0, 0, 7], [0, 11, 0, 0, 15]]

@@ -1,0 +1,6 @@
+"""Robust accuracy: how many samples a model still gets right when attacks of growing strength try."""
+
+from lsa_onnx.evaluation.run import evaluate
+from lsa_onnx.scan.options import EvaluationOptions
+
+__all__ = ["EvaluationOptions", "evaluate"]

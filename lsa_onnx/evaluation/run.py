@@ -1,0 +1,198 @@
+"""``evaluate``: from a file name to robust accuracy by attack and strength."""
+
+from __future__ import annotations
+
+import datetime as dt
+import platform
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+import onnxruntime as ort
+
+from lsa_onnx._version import __version__
+from lsa_onnx.attacks import Attack, parse_perturbations
+from lsa_onnx.errors import DataError, ModelError
+from lsa_onnx.evaluation.attacking import Bench, Outcome, Strength, attacked
+from lsa_onnx.evaluation.cautions import evaluation_cautions
+from lsa_onnx.prediction import Head, find_head
+from lsa_onnx.report.evaluation import Evaluation, EvaluationRun
+from lsa_onnx.runtime.devices import Device, resolve_device, thread_count
+from lsa_onnx.scan.adversary import open_adversary
+from lsa_onnx.scan.assemble import data_section, input_section, model_section
+from lsa_onnx.scan.choosing import attack_doubts
+from lsa_onnx.scan.clean import (
+    declared_classes,
+    require_accuracy,
+    require_known_labels,
+    run_clean,
+    share_of,
+)
+from lsa_onnx.scan.deployed import Deployed
+from lsa_onnx.scan.instrument import Running, lay_batches
+from lsa_onnx.scan.keeping import Keeper
+from lsa_onnx.scan.listener import Listener
+from lsa_onnx.scan.options import EvaluationOptions
+from lsa_onnx.scan.subject import Subject, open_subject
+
+
+def evaluate(
+    model: str | Path, options: EvaluationOptions | None = None, listener: Listener | None = None
+) -> Evaluation:
+    """Attack a model at several strengths and count what it still gets right.
+
+    Success is judged on the untouched model. Without labels, the model's own clean predictions are
+    what must not change.
+
+    Args:
+        model: Path of the model, which must predict classes.
+        options: What to do; PGD at 0, 2, 4 and 8/255 of the range by default.
+        listener: Told of progress and early results.
+
+    Raises:
+        LsaError: Bad input; the subclass carries the exit code.
+    """
+    options, listener = options or EvaluationOptions(), listener or Listener()
+    started = time.perf_counter()
+    device = resolve_device(options.device)
+    subject = open_subject(str(model), options)
+    attacks = _attacks(options, subject)
+    head = find_head(subject.model.proto, lowest_wins=options.decision == "min")
+    if head is None:
+        raise ModelError(
+            f"{str(subject.model.path)!r} predicts no classes, so there is no accuracy to measure; "
+            "`lsa-onnx scan` attacks models of any kind"
+        )
+    classes = declared_classes(subject, head)
+    if subject.dataset.labels is not None and classes is not None:
+        require_known_labels(subject.dataset.labels, classes)
+    running = lay_batches(subject, options, device)
+    _announce(subject, device, listener)
+    bench = _bench(subject, running, head, device, options, listener)
+    for series in attacks:
+        bench.adversary.prepare(series[0][0])
+    outcomes = [[attacked(bench, *each) for each in series] for series in attacks]
+    listener.end()
+    if bench.keeper is not None and options.save_adversarial is not None:
+        bench.keeper.save(options.save_adversarial)
+    return _document(bench, running, head, device, options, outcomes, started)
+
+
+def _attacks(options: EvaluationOptions, subject: Subject) -> list[list[tuple[Attack, Strength]]]:
+    """For each attack, the attack at every ε in growing order."""
+    low, high = subject.spec.low, subject.spec.high
+    strengths: dict[float, str] = {}
+    for text in options.eps_list:
+        strengths.setdefault(options.settings(text, low, high).eps or 0.0, text.strip())
+    ordered = [Strength(eps, strengths[eps]) for eps in sorted(strengths)]
+    found = parse_perturbations(options.attacks, options.settings(ordered[-1].text, low, high))
+    for each in found:
+        if not isinstance(each, Attack):
+            raise DataError(
+                f"--attack {each.name!r} is a noise, not an attack; `lsa-onnx scan` applies noises"
+            )
+    attacks = [each for each in found if isinstance(each, Attack)]
+    return [[(attack.at(s.eps), s) for s in ordered] for attack in attacks]
+
+
+def _announce(subject: Subject, device: Device, listener: Listener) -> None:
+    if device.note:
+        listener.message(device.note)
+    if subject.dataset.labels is None:
+        listener.message("no labels: the model's own clean predictions are what must not change")
+
+
+def _bench(
+    subject: Subject,
+    running: Running,
+    head: Head,
+    device: Device,
+    options: EvaluationOptions,
+    listener: Listener,
+) -> Bench:
+    alone = running.plan.fixed_batch == 1
+    clean = run_clean(subject, head, device, running.batch, one_by_one=alone, listener=listener)
+    classes = clean.classes
+    if classes is None:
+        raise ModelError(
+            f"output {head.output!r} of {str(subject.model.path)!r} does not hold one class per "
+            "sample, so there is no accuracy to measure"
+        )
+    if clean.accuracy is not None:
+        listener.clean_accuracy(clean.accuracy)
+    require_accuracy(clean.accuracy, options.expect_accuracy)
+    adversary = open_adversary(subject, running.plan, head, clean, running.probe, device, options)
+    return Bench(
+        subject=subject,
+        adversary=adversary,
+        clean=clean,
+        classes=classes,
+        deployed=Deployed(subject, head, device, one_by_one=alone),
+        batch=running.batch,
+        keeper=Keeper(subject) if options.save_adversarial is not None else None,
+        listener=listener,
+    )
+
+
+def _document(
+    bench: Bench,
+    running: Running,
+    head: Head,
+    device: Device,
+    options: EvaluationOptions,
+    outcomes: Sequence[Sequence[Outcome]],
+    started: float,
+) -> Evaluation:
+    subject, data = bench.subject, data_section(bench.subject)
+    labels = bench.labels
+    clean = share_of(int((bench.classes == labels).sum()), len(labels))
+    series = [[each.attempt for each in attack] for attack in outcomes]
+    return Evaluation(
+        tool_version=__version__,
+        created=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
+        model=model_section(subject, head),
+        input=input_section(subject),
+        data=data,
+        run=_run_section(running, device, options, time.perf_counter() - started),
+        labels="given" if subject.dataset.labels is not None else "predicted",
+        clean=clean,
+        clean_accuracy=clean.value,
+        results=[each.record for attack in outcomes for each in attack],
+        warnings=evaluation_cautions(
+            data=data,
+            accuracy=bench.clean.accuracy,
+            classes=bench.adversary.classes,
+            width=subject.spec.width,
+            series=series,
+            doubts=attack_doubts(_strongest(options, subject), bench.adversary),
+            repeatable=bench.clean.repeatable,
+        ),
+    )
+
+
+def _strongest(options: EvaluationOptions, subject: Subject) -> list[Attack]:
+    return [series[-1][0] for series in _attacks(options, subject)]
+
+
+def _run_section(
+    running: Running, device: Device, options: EvaluationOptions, seconds: float
+) -> EvaluationRun:
+    plan = running.plan
+    return EvaluationRun(
+        seed=options.seed,
+        device=device.name,
+        provider=device.provider,
+        device_note=device.note,
+        onnxruntime=ort.__version__,
+        onnx=onnx.__version__,
+        python=platform.python_version(),
+        platform=platform.platform(),
+        threads=thread_count(),
+        batch=plan.fixed_batch or running.batch,
+        batch_mode=plan.mode,
+        batch_note=plan.note,
+        restarts=options.restarts,
+        seconds=seconds,
+        command=list(options.command),
+    )
