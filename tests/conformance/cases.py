@@ -119,8 +119,8 @@ def _subject(model: onnx.ModelProto | None) -> str:
 
 
 def _runnable(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model, with an opset that ONNX Runtime has."""
-    if opset(model) <= NEWEST:
+    """The model, with an opset that ONNX Runtime has if that knows all of its operators."""
+    if opset(model) <= NEWEST or not all(map(_is_older, model.graph.node)):
         return model
     lowered = copy_model(model)
     for imported in lowered.opset_import:
@@ -128,6 +128,14 @@ def _runnable(model: onnx.ModelProto) -> onnx.ModelProto:
             imported.version = NEWEST
     lowered.ir_version = min(lowered.ir_version, 11)
     return lowered
+
+
+def _is_older(node: onnx.NodeProto) -> bool:
+    try:
+        onnx.defs.get_schema(node.op_type, NEWEST, node.domain)
+    except onnx.defs.SchemaError:
+        return False
+    return True
 
 
 def _as_array(value: Any) -> Any:

@@ -120,10 +120,9 @@ def examine(case: Case, seed: int = 0) -> Finding:
             return finding(Outcome.RANDOM)
         try:
             ruled = primitives(subject.model)
+            verdicts = _verdicts(subject, ruled, wrt, seed)
         except ModelError as error:
             return finding(Outcome.REFUSED, str(error))
-        try:
-            verdicts = _verdicts(subject, ruled, wrt, seed)
         except Exception as error:  # a defect: the table and its test report it
             return finding(Outcome.ERROR, f"{type(error).__name__}: {error}"[:300])
     return finding(_overall([v.outcome for v in verdicts.values()]), **verdicts)

@@ -83,9 +83,9 @@ def place(t: Tape, g: str, positions: Vector, x: str, axis: int) -> str:
 
     Args:
         t: The tape.
-        g: As ``x``, but along ``axis`` as long as ``positions``; other axes may differ.
+        g: Along ``axis`` as long as ``positions``, and after it as ``x``.
         positions: No two are the same; negative ones count from the end.
-        x: Says how long the axis becomes.
+        x: Says how long the axis becomes. Its axes before that one do not matter.
         axis: The axis, from 0.
     """
     length = known_size(t, x, axis)
@@ -141,13 +141,11 @@ def _dilated(t: Tape, g: str, x: str, axis: int, positions: range) -> str:
     ends = {axis: (whole * step, length - (whole + count) * step)}
     if axis == t.rank(x) - 1 and t.element(x) == onnx.TensorProto.FLOAT:
         return pad(t, _dilated_row(t, g, axis, positions, offset), ends)
-    # The axes after this one are merged, so that shapes that are not known can be copied.
+    # The axes after this one are merged, so that lengths that are not known can be copied.
     parted = t.op("Reshape", g, t.ints(*[0] * axis, count, 1, -1))
     spaced = pad(t, parted, {axis + 1: (offset, step - 1 - offset)})
-    if ends[axis] == (0, 0):
-        return t.reshape_like(spaced, x)
-    merged = t.op("Reshape", spaced, t.ints(*[0] * axis, count * step, -1))
-    return t.reshape_like(pad(t, merged, ends), x)
+    shape = joined(t, np.array([0] * axis + [count * step]), sizes(t, x, axis + 1))
+    return pad(t, t.op("Reshape", spaced, written(t, shape)), ends)
 
 
 def _dilated_row(t: Tape, g: str, axis: int, positions: range, offset: int) -> str:

@@ -80,10 +80,9 @@ def split(t: Tape, op: Op, adjoints: list[str | None]) -> Adjoints:
 @rule("Slice")
 def slice_(t: Tape, op: Op, g: str) -> Adjoints:
     """Takes every step-th entry between two ends: there dx = dy, and elsewhere 0."""
-    axes = {
-        axis: index for index, axis in enumerate(_sliced_axes(t, op)) if not _whole(t, op, axis)
-    }
-    kept = {axis: _kept(t, op, axis, index) for axis, index in axes.items()}
+    cut = {axis: i for i, axis in enumerate(_sliced_axes(t, op)) if not _whole(t, op, axis)}
+    # The last axis comes first: see ``place``.
+    kept = {axis: _kept(t, op, axis, cut[axis]) for axis in sorted(cut, reverse=True)}
     margins = _margins(t, op.x, kept)
     if margins is not None:
         return [pad(t, g, margins)]
@@ -110,9 +109,10 @@ def _sliced_axes(t: Tape, op: Op) -> list[int]:
 
 def _whole(t: Tape, op: Op, axis: int) -> bool:
     """Whether nothing is cut off: exporters write such slices for the batch."""
-    forward = op.input(4) is None or (t.value(op.inputs[4]) == 1).all()  # type: ignore[union-attr]
+    steps = t.value(op.input(4))
+    forward = op.input(4) is None or (steps is not None and bool((steps == 1).all()))
     known = t.dims(op.x) is not None and t.dims(op.y) is not None
-    return bool(forward) and known and t.known.same_dim(op.x, axis, op.y, axis)
+    return forward and known and t.known.same_dim(op.x, axis, op.y, axis)
 
 
 def _kept(t: Tape, op: Op, axis: int, index: int) -> Vector:

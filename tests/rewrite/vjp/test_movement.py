@@ -163,16 +163,24 @@ def cuts(draw: st.DrawFn) -> tuple[int, int, int, int]:
     return length, first, last - 1 if last else -length - 1, -step
 
 
-@settings(max_examples=30, deadline=None)
-@given(rows=cuts(), columns=cuts(), constant=st.booleans(), free=st.booleans())
-def test_slice_of_two_axes(rows: Any, columns: Any, constant: bool, free: bool) -> None:
-    starts, ends, steps = zip(columns[1:], rows[1:], strict=True)
-    given = {"starts": ints(*starts), "ends": ints(*ends)}
-    fixed = {"axes": ints(2, 0), "steps": ints(*steps)}
-    x = {"x": normal(13, rows[0], 2, columns[0])}
-    check_node(
-        "Slice", x if constant else x | given, given | fixed if constant else fixed, free=free
-    )
+@settings(max_examples=40, deadline=None)
+@given(rows=cuts(), columns=cuts(), last=st.booleans(), constant=st.booleans(), free=st.booleans())
+def test_slice_of_two_axes(rows: Any, columns: Any, last: bool, constant: bool, free: bool) -> None:
+    starts, ends, steps = zip(rows[1:], columns[1:], strict=True)
+    given = {"starts": ints(*starts), "ends": ints(*ends), "axes": ints(1, 2)}
+    steps_given = {"steps": ints(*steps)}
+    x = {"x": normal(13, 2, rows[0], columns[0], *([] if last else [3]))}
+    if constant:
+        check_node("Slice", x, given | steps_given, free=free)
+    else:
+        order = ["x", *given, "steps"]
+        check_node("Slice", x | steps_given, given, inputs=order, free=free)
+
+
+@FREE
+def test_every_other_pixel_as_patch_merging_takes_it(free: bool) -> None:
+    bounds = {"starts": ints(1, 0), "ends": ints(99, 99), "axes": ints(1, 2), "steps": ints(2, 2)}
+    check_node("Slice", {"x": normal(13, 2, 4, 6, 3)}, bounds, free=free)
 
 
 @FREE
