@@ -25,7 +25,7 @@ from lsa_onnx.report import (
 def require_writable(
     json: str | None,
     html: str | None,
-    inputs: Iterable[str | Path | None] = (),
+    inputs: Iterable[str | Path] = (),
     *,
     npz: Path | None = None,
 ) -> None:
@@ -34,7 +34,7 @@ def require_writable(
     Args:
         json: File of the JSON report, ``-`` for stdout, ``None`` for none.
         html: File of the page, ``None`` for none.
-        inputs: Files that the run reads; ``None`` for those not given.
+        inputs: Files that the run reads.
         npz: File of adversarial inputs, ``None`` for none.
 
     Raises:
@@ -45,7 +45,7 @@ def require_writable(
     given = {"--json": json if json != "-" else None, "--html": html, "--save-adversarial": npz}
     paths = {flag: str(path) for flag, path in given.items() if path is not None}
     for path in paths.values():
-        if any(source is not None and _same_file(path, source) for source in inputs):
+        if any(_same_file(path, source) for source in inputs):
             raise DataError(f"{path!r} is an input of this run; name another file for the report")
         check_writable(path)
     for (first, path), (second, other) in itertools.combinations(paths.items(), 2):
@@ -81,15 +81,23 @@ def deliver(report: Report, json: str | None, html: str | None, *, verbose: bool
 def deliver_evaluation(evaluation: Evaluation, json: str | None) -> None:
     """JSON alone on stdout for ``json == "-"``, else the terminal view; and a file if one is named.
 
+    As in ``deliver``, the file comes first and the results appear where it cannot be written.
+
     Raises:
         DataError: The file cannot be written; what was there before is intact.
     """
     if json == "-":
         click.echo(dumps(evaluation), nl=False)
         return
-    if json is not None:
-        write_json(evaluation, json)
+    failure: DataError | None = None
+    try:
+        if json is not None:
+            write_json(evaluation, json)
+    except DataError as error:
+        failure = error
     print_evaluation(evaluation, results())
+    if failure is not None:
+        raise failure
 
 
 def _same_file(first: str | Path, second: str | Path) -> bool:

@@ -31,7 +31,7 @@ from lsa_onnx.scan.clean import (
 )
 from lsa_onnx.scan.deployed import Deployed
 from lsa_onnx.scan.instrument import Running, lay_batches
-from lsa_onnx.scan.keeping import Keeper
+from lsa_onnx.scan.keeping import open_keeper
 from lsa_onnx.scan.listener import Listener
 from lsa_onnx.scan.options import EvaluationOptions
 from lsa_onnx.scan.subject import Subject, open_subject
@@ -68,14 +68,16 @@ def evaluate(
     if subject.dataset.labels is not None and classes is not None:
         require_known_labels(subject.dataset.labels, classes)
     running = lay_batches(subject, options, device)
-    _announce(subject, device, listener)
     bench = _bench(subject, running, head, device, options, listener)
     for series in attacks:
         bench.adversary.prepare(series[0][0])
+    # Nothing is said before all that was given proved usable: an error is then the only line there is.
+    _announce(bench, device, listener)
+    require_accuracy(bench.clean.accuracy, options.expect_accuracy)
     outcomes = [[attacked(bench, *each) for each in series] for series in attacks]
     listener.end()
-    if bench.keeper is not None and options.save_adversarial is not None:
-        bench.keeper.save(options.save_adversarial)
+    if bench.keeper is not None:
+        bench.keeper.save()
     return _document(bench, running, head, device, options, outcomes, started)
 
 
@@ -92,15 +94,24 @@ def _attacks(options: EvaluationOptions, subject: Subject) -> list[list[tuple[At
             raise DataError(
                 f"--attack {each.name!r} is a noise, not an attack; `lsa-onnx scan` applies noises"
             )
+    for text in options.attacks:
+        name, equals, _ = text.partition("=")
+        if equals:
+            raise DataError(
+                f"--attack {text!r} names an eps of its own; give --attack {name}, and every eps "
+                "with --eps-list"
+            )
     attacks = [each for each in found if isinstance(each, Attack)]
     return [[(attack.at(s.eps), s) for s in ordered] for attack in attacks]
 
 
-def _announce(subject: Subject, device: Device, listener: Listener) -> None:
+def _announce(bench: Bench, device: Device, listener: Listener) -> None:
     if device.note:
         listener.message(device.note)
-    if subject.dataset.labels is None:
+    if bench.subject.dataset.labels is None:
         listener.message("no labels: the model's own clean predictions are what must not change")
+    if bench.clean.accuracy is not None:
+        listener.clean_accuracy(bench.clean.accuracy)
 
 
 def _bench(
@@ -119,9 +130,6 @@ def _bench(
             f"output {head.output!r} of {str(subject.model.path)!r} does not hold one class per "
             "sample, so there is no accuracy to measure"
         )
-    if clean.accuracy is not None:
-        listener.clean_accuracy(clean.accuracy)
-    require_accuracy(clean.accuracy, options.expect_accuracy)
     adversary = open_adversary(subject, running.plan, head, clean, running.probe, device, options)
     return Bench(
         subject=subject,
@@ -130,7 +138,7 @@ def _bench(
         classes=classes,
         deployed=Deployed(subject, head, device, one_by_one=alone),
         batch=running.batch,
-        keeper=Keeper(subject) if options.save_adversarial is not None else None,
+        keeper=open_keeper(subject, options.save_adversarial, _strongest(options, subject)),
         listener=listener,
     )
 

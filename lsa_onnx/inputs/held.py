@@ -32,18 +32,18 @@ def parse_hold(text: str) -> tuple[str, str]:
     return name, value
 
 
-def held_rows(name: str, value: str, shape: tuple[int, ...], dataset: Dataset) -> Rows:
+def held_rows(name: str, value: str, shape: tuple[int | None, ...], dataset: Dataset) -> Rows:
     """The rows of a held input, one per selected sample of ``dataset``.
 
     Args:
         name: The model input.
         value: An npy, or an npz with an array of that name (or a single one): one row per sample of
             the whole source, or a single row for all of them. Or a number, for every element.
-        shape: Of one row, where the value is a number.
+        shape: Of one row; ``None`` for a dimension that is free, which a number takes as 1.
         dataset: The samples that are perturbed.
 
     Raises:
-        DataError: It cannot be read, or holds another number of rows.
+        DataError: It cannot be read, or holds another number of rows, or rows of another shape.
     """
     if not Path(value).exists():
         number = _number(value)
@@ -52,8 +52,10 @@ def held_rows(name: str, value: str, shape: tuple[int, ...], dataset: Dataset) -
                 f"--hold {name}={value}: no such file, and {value!r} is not a number; give an npy, an "
                 "npz or a number"
             )
-        return Rows(np.broadcast_to(np.float64(number), (len(dataset), *shape)), None)
+        sizes = [size or 1 for size in shape]
+        return Rows(np.broadcast_to(np.float64(number), (len(dataset), *sizes)), None)
     stored = _stored(name, Path(value))
+    _require_shape(name, value, stored, shape)
     if len(stored) == 1:
         return Rows(np.repeat(stored.select().read(0, 1), len(dataset), axis=0), None)
     if len(stored) != dataset.available:
@@ -62,6 +64,24 @@ def held_rows(name: str, value: str, shape: tuple[int, ...], dataset: Dataset) -
             f"{dataset.available} samples; give one row per sample, or a single one for all"
         )
     return stored.select(dataset.selection)
+
+
+def _require_shape(
+    name: str, value: str, stored: StoredArray, shape: tuple[int | None, ...]
+) -> None:
+    row = stored.shape[1:]
+    if len(row) == len(shape) and all(
+        want in (None, got) for got, want in zip(row, shape, strict=True)
+    ):
+        return
+    took, given = (
+        " x ".join("any" if size is None else str(size) for size in sizes) or "a single number"
+        for sizes in (shape, row)
+    )
+    raise DataError(
+        f"--hold {name}={value}: rows of {stored.name} are {given}, the model takes {took}; give rows "
+        "of that shape, or a number for every element"
+    )
 
 
 def _number(text: str) -> float | None:

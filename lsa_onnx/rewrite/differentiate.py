@@ -118,7 +118,8 @@ def read_rows(
     work = copy_model(model)
     _require_tensors(work.graph, [item.tensor for item in tensors])
     names = Names(unused_suffix(work.graph, "__rows"))
-    tape = Tape(KnownShapes(model), names, {}, opset=import_default_domain(work))
+    known = KnownShapes.types_alone(model)
+    tape = Tape(known, names, {}, opset=import_default_domain(work))
     rows = [write_rows(tape, item) for item in tensors]
     replace_nodes(work.graph, _ancestors([*work.graph.node, *tape.nodes], set(rows)))
     for tensor in names.initializers:
@@ -150,9 +151,8 @@ def _with_objective(
     _require_tensors(graph, [item.tensor for item in objective.tensors])
     names = Names(unused_suffix(graph, "__grad"))
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    known = KnownShapes(work, shapes)
     version = opset(work)
-    first = Tape(known, names, constants, opset=version)
+    first = Tape(KnownShapes.types_alone(work), names, constants, opset=version)
     written = write_objective(first, objective)
     nodes = [*graph.node, *first.nodes]
     wanted = {written.loss} | ({written.margin} if written.margin else set())
@@ -163,7 +163,6 @@ def _with_objective(
     del graph.output[:]
     graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
     constants.update({tensor.name: tensor for tensor in names.initializers})
-    # Once more, now with the objective's own tensors.
     known = KnownShapes(work, shapes)
     tape = Tape(known, names, constants, opset=version, straight_through=straight_through)
     return list(graph.node), written, tape

@@ -44,6 +44,8 @@ def infer_through_loops(model: onnx.ModelProto, lengths: int) -> onnx.ModelProto
     Returns:
         A copy of the model with all that was found.
     """
+    if not any(_loops(model.graph, count(lengths))):
+        return onnx.shape_inference.infer_shapes(model, data_prop=True)
     changing: set[str] = set()
     while True:
         shaped = _inferred(copy_model(model), lengths, changing)

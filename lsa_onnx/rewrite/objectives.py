@@ -37,7 +37,8 @@ Kind = Literal["ce", "margin", "dlr", "kl", "output", "layer"]
 CLASS_KINDS = frozenset({"ce", "margin", "dlr"})
 _LEAST_CLASSES = {"ce": 2, "margin": 2, "dlr": 3, "targeted dlr": 4}
 _TINY = 1e-12
-_LOWEST: dict[int, float] = {onnx.TensorProto.FLOAT16: -65504.0, onnx.TensorProto.DOUBLE: -1e308}
+# What no logit is below.
+_LOWEST: dict[int, float] = {onnx.TensorProto.FLOAT: -3e38, onnx.TensorProto.DOUBLE: -1e308}
 
 
 @dataclass(frozen=True)
@@ -133,15 +134,15 @@ class _Writer:
 
     def classes(self) -> Written:
         t, o = self._t, self._objective
-        z, like = write_rows(t, o.tensors[0]), o.tensors[0].tensor
+        z = self._wide(write_rows(t, o.tensors[0]))
         if o.lowest_wins:
             z = t.op("Neg", z)
         label = self._goal("target" if o.targeted else "labels", onnx.TensorProto.INT64, 1)
         count = t.op("Gather", t.op("Shape", z), t.constant(1, np.int64))
         numbers = t.op("Range", t.constant(0, np.int64), count, t.constant(1, np.int64))
         chosen = t.op("Equal", numbers, t.op("Unsqueeze", label, t.ints(1)))
-        own = self._row_sum(t.op("Where", chosen, z, t.scalar(0, like)))
-        others = t.op("Where", chosen, t.scalar(_lowest(t, like), like), z)
+        own = self._row_sum(t.op("Where", chosen, z, self._number(0)))
+        others = t.op("Where", chosen, self._number(_LOWEST[self._element]), z)
         rival = t.op("ReduceMax", others, t.ints(1), keepdims=0)
         lead = t.op("Sub", rival, own)
         loss, detached = self._class_loss(z, others, own, lead)
@@ -153,7 +154,6 @@ class _Writer:
     def _class_loss(self, z: str, others: str, own: str, lead: str) -> tuple[str, set[str]]:
         """The untargeted form: larger means further from the label (or target)."""
         t, o = self._t, self._objective
-        like = o.tensors[0].tensor
         if o.kind == "ce":
             top = t.op("ReduceMax", others, t.ints(1), keepdims=1)
             total = self._row_sum(t.op("Exp", t.op("Sub", others, top)))
@@ -166,14 +166,14 @@ class _Writer:
         first, third = (self._column(largest, i) for i in (0, 2))
         if o.targeted:
             fourth = self._column(largest, 3)
-            third = t.op("Mul", t.op("Add", third, fourth), t.scalar(0.5, like))
-        width = t.op("Add", t.op("Sub", first, third), t.scalar(_TINY, like))
+            third = t.op("Mul", t.op("Add", third, fourth), self._number(0.5))
+        width = t.op("Add", t.op("Sub", first, third), self._number(_TINY))
         return t.op("Div", lead, width), set()
 
     def divergence(self) -> Written:
         t, item = self._t, self._objective.tensors[0]
-        z = write_rows(t, item)
-        reference = self._goal("reference", t.element(item.tensor), 2)
+        z = self._wide(write_rows(t, item))
+        reference = self._wide(self._goal("reference", t.element(item.tensor), 2))
         if self._objective.lowest_wins:
             z, reference = t.op("Neg", z), t.op("Neg", reference)
         log_p, log_q = (t.op("LogSoftmax", value, axis=-1) for value in (reference, z))
@@ -185,16 +185,14 @@ class _Writer:
         losses = []
         for index, item in enumerate(self._objective.tensors):
             name = f"reference {index}" if index else "reference"
-            # In half precision, sums of squares would overflow.
-            clean, now = (
-                t.op("Cast", value, to=onnx.TensorProto.FLOAT)
-                for value in (self._goal(name, t.element(item.tensor), 2), write_rows(t, item))
-            )
+            reference = self._goal(name, t.element(item.tensor), 2)
+            clean, now = (self._wide(value) for value in (reference, write_rows(t, item)))
+            # Inference cannot know that the two have one shape.
+            clean = t.op("Reshape", clean, t.op("Shape", now))
             moved = t.op("Sub", now, clean)
             size = self._row_sum(t.op("Mul", clean, clean))
             # A clean value of 0 has no relative change: the absolute one is taken.
-            zero, one = (t.constant(number, np.float32) for number in (0, 1))
-            unit = t.op("Where", t.op("Greater", size, zero), size, one)
+            unit = t.op("Where", t.op("Greater", size, self._number(0)), size, self._number(1))
             losses.append(t.op("Div", self._row_sum(t.op("Mul", moved, moved)), unit))
         return Written(t.sum(losses), None, self._goals, self._inputs)
 
@@ -204,13 +202,30 @@ class _Writer:
         self._inputs.append(helper.make_tensor_value_info(value, element, [None] * rank))
         return value
 
+    @property
+    def _elements(self) -> set[int | None]:
+        return {self._t.known.element(item.tensor) for item in self._objective.tensors}
+
+    @property
+    def _element(self) -> int:
+        """The type in which objectives are computed: double if a tensor is, else single precision.
+
+        In half precision sums of squares overflow, small differences of losses are rounded away, and
+        no number is small enough to keep a quotient from 0 / 0 without changing it.
+        """
+        double = onnx.TensorProto.DOUBLE
+        return double if double in self._elements else onnx.TensorProto.FLOAT
+
+    def _wide(self, rows: str) -> str:
+        """Rows of one of the tensors, or a reference for them, in the type of the objective."""
+        same = self._elements == {self._element}
+        return rows if same else self._t.op("Cast", rows, to=self._element)
+
+    def _number(self, value: float) -> str:
+        return self._t.constant(value, helper.tensor_dtype_to_np_dtype(self._element))
+
     def _row_sum(self, rows: str) -> str:
         return self._t.op("ReduceSum", rows, self._t.ints(1), keepdims=0)
 
     def _column(self, rows: str, index: int) -> str:
         return self._t.op("Gather", rows, self._t.constant(index, np.int64), axis=1)
-
-
-def _lowest(t: Tape, like: str) -> float:
-    """What no logit is below, in the type of ``like``."""
-    return _LOWEST.get(t.element(like), -3e38)

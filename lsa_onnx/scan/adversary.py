@@ -19,7 +19,7 @@ from lsa_onnx.rewrite.objectives import CLASS_KINDS, Kind, Objective
 from lsa_onnx.runtime.batching import BatchPlan
 from lsa_onnx.runtime.devices import Device
 from lsa_onnx.runtime.gradients import HELD, GradientSource
-from lsa_onnx.scan.clean import CleanRun, class_count
+from lsa_onnx.scan.clean import CleanRun, class_count, declared_classes
 from lsa_onnx.scan.options import AttackOptions
 from lsa_onnx.scan.subject import Subject
 
@@ -175,8 +175,8 @@ class Adversary:
         known = {item.tensor: item for item in self.plan.scored}
         if tensor not in known:
             raise DataError(
-                f"objective 'layer:{tensor}' aims at a tensor that is not scored; name it with "
-                "--layers too (`lsa-onnx layers MODEL` lists what can be scored)"
+                f"objective 'layer:{tensor}' aims at a tensor that is not scored; `lsa-onnx scan` "
+                "scores those that --layers names (`lsa-onnx layers MODEL` lists what can be scored)"
             )
         return known[tensor]
 
@@ -220,6 +220,10 @@ def open_adversary(
         probe: Some samples, input name → shape (k, ...).
         device: Where to run.
         options: How attacks go about it.
+
+    Raises:
+        DataError: There is no objective of the name that was given.
+        ModelError: The model cannot serve it.
     """
     source = GradientSource(
         plan=plan,
@@ -230,4 +234,8 @@ def open_adversary(
         straight_through=options.straight_through,
         budget_bytes=options.max_memory_bytes,
     )
-    return Adversary(subject, plan, head, class_count(head, clean), clean.classes, source)
+    classes = class_count(head, clean) or declared_classes(subject, head)
+    adversary = Adversary(subject, plan, head, classes, clean.classes, source)
+    if options.objective is not None:
+        adversary.objective(options.objective)
+    return adversary

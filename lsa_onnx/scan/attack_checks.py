@@ -109,7 +109,8 @@ def _gradients(attempts: Sequence[Attempt]) -> Iterator[ReportWarning]:
                 "vanishing-gradient",
                 f"For {a.saturated:.1%} of samples the cross-entropy is 0 in single precision, and so is "
                 "its gradient. Attacks maximised its unsaturated form instead, which has the same "
-                "maximisers; a tool that does not reports robustness that is not there.",
+                "maximisers; tools that follow the vanished gradient report robustness that is not "
+                "there.",
             )
         if a.flat is not None and a.flat >= _VANISHED_SHARE:
             yield ReportWarning(

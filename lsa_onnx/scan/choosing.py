@@ -9,9 +9,12 @@ from lsa_onnx.attacks import Attack, Perturbation, Square
 from lsa_onnx.errors import ModelError
 from lsa_onnx.report.document import ReportWarning
 from lsa_onnx.scan.adversary import Adversary
+from lsa_onnx.scan.options import ScanOptions
 
 # Above this share of the range's width a person sees what an attack did.
 _LARGE_SHARE = 0.25
+# Of the black-box attack nobody asked for: 50 for each of PGD's steps, as in AutoAttack.
+_QUERIES = 1000
 _QUANTISED = frozenset({"QuantizeLinear", "DynamicQuantizeLinear"})
 
 
@@ -22,17 +25,22 @@ class Chosen:
     perturbations: list[Perturbation]
     doubts: list[ReportWarning]
 
+    @property
+    def attacks(self) -> list[Attack]:
+        """Those of the perturbations that are attacks."""
+        return [each for each in self.perturbations if isinstance(each, Attack)]
+
 
 def choose_perturbations(
-    asked: Sequence[Perturbation], adversary: Adversary, *, explicit: bool
+    asked: Sequence[Perturbation], adversary: Adversary, options: ScanOptions
 ) -> Chosen:
     """Hold ``asked`` against what the model can serve, before any long run.
 
     Args:
         asked: Noises and attacks.
         adversary: What attacks are given of the model.
-        explicit: The user named them. Then an attack that the model cannot serve is an error; else
-            the black-box attack stands in for it, or it is left out.
+        options: Where the user named the perturbations, an attack that the model cannot serve is an
+            error; else the black-box attack stands in for it, or it is left out.
 
     Raises:
         NotDifferentiable: An attack that was named needs a gradient, and there is none.
@@ -45,14 +53,15 @@ def choose_perturbations(
         if problem is None:
             chosen.append(each)
             continue
-        if explicit:
+        if options.perturbations is not None:
             raise problem
-        instead = _black_box(each, adversary)
+        instead = _black_box(each, adversary, options)
         if instead is not None and instead not in chosen:
             chosen.append(instead)
         doubts.append(_no_gradient(problem, instead is not None))
-    attacks = [each for each in chosen if isinstance(each, Attack)]
-    return Chosen(chosen, [*dict.fromkeys(doubts), *attack_doubts(attacks, adversary)])
+    found = Chosen(chosen, list(dict.fromkeys(doubts)))
+    found.doubts.extend(attack_doubts(found.attacks, adversary))
+    return found
 
 
 def attack_doubts(attacks: Sequence[Attack], adversary: Adversary) -> list[ReportWarning]:
@@ -97,11 +106,17 @@ def _problem(attack: Attack, adversary: Adversary) -> ModelError | None:
     return None
 
 
-def _black_box(attack: Perturbation, adversary: Adversary) -> Attack | None:
+def _black_box(attack: Perturbation, adversary: Adversary, options: ScanOptions) -> Attack | None:
     """The attack without gradients at the same distance, where the model can serve that."""
     if not isinstance(attack, Attack) or attack.norm not in Square.norms:
         return None
-    square = Square(eps=attack.eps, norm=attack.norm, seed=attack.seed, name="square")
+    square = Square(
+        eps=attack.eps,
+        norm=attack.norm,
+        seed=attack.seed,
+        objective=attack.objective,
+        queries=options.steps or _QUERIES,
+    )
     return square if _problem(square, adversary) is None else None
 
 

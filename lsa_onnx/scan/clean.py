@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from lsa_onnx.errors import DataError, GateFailed
 from lsa_onnx.prediction import Head, predicted_classes
 from lsa_onnx.report.document import Accuracy
+from lsa_onnx.rewrite.names import separate_names
+from lsa_onnx.rewrite.shapes import KnownShapes
 from lsa_onnx.runtime.devices import Device
 from lsa_onnx.runtime.matching import relative_difference
 from lsa_onnx.scan.deployed import Deployed
@@ -188,10 +190,17 @@ def _check_labels(labels: Array, head: Head, scores: Array) -> None:
 
 def declared_classes(subject: Subject, head: Head | None) -> int | None:
     """The number of classes, where the model file says it: before anything runs."""
-    if head is None or head.kind != "scores":
+    if head is None:
         return None
     shapes = {value.name: value.shape for value in subject.model.outputs}
-    sizes = (shapes.get(head.output) or [])[1:]
+    sizes = (shapes.get(head.output) or [])[1:] if head.kind == "scores" else _scores(subject, head)
     numbers = [size for size in sizes if isinstance(size, int)]
     # One axis of scores: anything else is judged by the values of a run.
     return numbers[0] if len(numbers) == len(sizes) == 1 and numbers[0] > 1 else None
+
+
+def _scores(subject: Subject, head: Head) -> Sequence[int | None]:
+    """The shape of one sample's scores, of which the model returns only the best."""
+    if head.logits is None:
+        return ()
+    return (KnownShapes(separate_names(subject.model.proto)).dims(head.logits) or ())[1:]

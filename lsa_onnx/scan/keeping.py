@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
+from lsa_onnx.attacks import Attack
+from lsa_onnx.errors import DataError
 from lsa_onnx.files import writing_atomically
 from lsa_onnx.scan.subject import Subject
 
@@ -25,9 +28,15 @@ class Keeper:
     ``x_adv``, which is what ``--perturbed`` looks for.
     """
 
-    def __init__(self, subject: Subject) -> None:
-        """Start with nothing; files go to the private folder of the subject's model."""
+    def __init__(self, subject: Subject, path: Path) -> None:
+        """Start with nothing; until ``save``, files go to the private folder of the subject's model.
+
+        Args:
+            subject: Model and data.
+            path: The npz.
+        """
         self._subject = subject
+        self._path = path
         self._arrays: dict[str, Array] = {}
         self._predicted: dict[str, Array] = {}
 
@@ -48,7 +57,7 @@ class Keeper:
             )
             known[rows] = predicted
 
-    def save(self, path: Path) -> None:
+    def save(self) -> None:
         """Write everything.
 
         Raises:
@@ -65,7 +74,7 @@ class Keeper:
             members["x_adv" if alone else f"x_adv_{attack}"] = array
             if attack in self._predicted:
                 members["predicted" if alone else f"predicted_{attack}"] = self._predicted[attack]
-        with writing_atomically(path) as file, zipfile.ZipFile(file, "w") as archive:
+        with writing_atomically(self._path) as file, zipfile.ZipFile(file, "w") as archive:
             for name, array in members.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                     npy_format.write_array(member, np.asanyarray(array), allow_pickle=False)
@@ -80,3 +89,19 @@ class Keeper:
         path = self._subject.model.workspace / f"{name}.npy"
         shape = (len(dataset), *dataset.sample_shape)
         return npy_format.open_memmap(path, "w+", dtype=dataset.dtype, shape=shape)
+
+
+def open_keeper(subject: Subject, path: Path | None, attacks: Sequence[Attack]) -> Keeper | None:
+    """What keeps the inputs that ``attacks`` make for the npz ``path``; ``None`` without a path.
+
+    Raises:
+        DataError: There is no attack that moves an input.
+    """
+    if path is None:
+        return None
+    if not any(attack.eps > 0 for attack in attacks):
+        raise DataError(
+            f"--save-adversarial {str(path)!r} has nothing to save: no attack moves an input; give "
+            "an attack such as --attack pgd, and an eps above 0"
+        )
+    return Keeper(subject, path)

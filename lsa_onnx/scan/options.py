@@ -17,13 +17,12 @@ from lsa_onnx.attacks import (
     parse_perturbations,
 )
 from lsa_onnx.errors import DataError
+from lsa_onnx.inputs import parse_hold
 
 DEFAULT_ETA = 0.1
 # Eight levels of a pixel, the usual bound for images; small against most other ranges.
 DEFAULT_EPS = "8/255"
 DEFAULT_PERTURBATIONS = (*NOISES, "fgsm", "pgd")
-# What stands in for attacks that need a gradient where there is none.
-BLACK_BOX_ATTACK = "square"
 SYNTHETIC_SAMPLES = 64
 MAX_SEED = 2**32 - 1
 
@@ -94,6 +93,17 @@ class SubjectOptions:
             raise DataError(
                 f"--labels {self.labels!r} belong to data of your own; give them with --data"
             )
+
+    @property
+    def files(self) -> list[str | Path]:
+        """What the run reads beside the model.
+
+        Raises:
+            DataError: A ``hold`` is not ``NAME=FILE``.
+        """
+        labels = None if self.labels == "none" else self.labels
+        held = [parse_hold(text)[1] for text in self.hold]
+        return [path for path in (self.data, labels, *held) if path is not None]
 
     def _require_least(self, **least: int) -> None:
         for name, bound in least.items():
@@ -184,6 +194,11 @@ class ScanOptions(AttackOptions):
         if self.perturbations == () and self.perturbed is None:
             accepted = ", ".join([*NOISES, *ATTACKS])
             raise DataError(f"there is no perturbation; give one of {accepted}")
+
+    @property
+    def files(self) -> list[str | Path]:
+        """See ``SubjectOptions.files``."""
+        return [*super().files, *filter(None, [self.perturbed])]
 
     def made_perturbations(self, low: float, high: float) -> list[Perturbation]:
         """The noises and attacks that were asked for, for inputs in ``low`` to ``high``.

@@ -23,8 +23,8 @@ from lsa_onnx.scan.clean import (
     run_clean,
 )
 from lsa_onnx.scan.deployed import Deployed
-from lsa_onnx.scan.instrument import Groundwork, Instrument, build_instrument, lay_groundwork
-from lsa_onnx.scan.keeping import Keeper
+from lsa_onnx.scan.instrument import Instrument, build_instrument, lay_groundwork
+from lsa_onnx.scan.keeping import Keeper, open_keeper
 from lsa_onnx.scan.listener import Listener
 from lsa_onnx.scan.options import ScanOptions
 from lsa_onnx.scan.scoring_pass import Bench, score_perturbation
@@ -57,19 +57,22 @@ def scan(
     head = find_head(subject.model.proto, lowest_wins=options.decision == "min")
     _check_labels(subject, head, options)
     ground = lay_groundwork(subject, options, device)
-    # Nothing is said before the input proved usable: an error is then the only line there is.
-    _announce(subject, device, listener)
-    clean = _clean(subject, ground, head, device, options, listener)
+    pairs = _pairs(subject, options)
+    one_by_one = ground.plan.fixed_batch == 1
+    clean = run_clean(subject, head, device, ground.batch, one_by_one=one_by_one, listener=listener)
     # The plain session is gone before the scoring one comes: their weights never add up.
     give_back_memory()
     adversary = open_adversary(subject, ground.plan, head, clean, ground.probe, device, options)
-    chosen = choose_perturbations(asked, adversary, explicit=options.perturbations is not None)
+    chosen = choose_perturbations(asked, adversary, options)
+    keeper = open_keeper(subject, options.save_adversarial, chosen.attacks)
+    # Nothing is said before all that was given proved usable: an error is then the only line there is.
+    _announce(subject, device, clean, listener)
+    require_accuracy(clean.accuracy, options.expect_accuracy)
     instrument = build_instrument(subject, ground, device)
-    bench = _bench(subject, instrument, clean, head, adversary, device, options, listener)
-    perturbations = [*chosen.perturbations, *_pairs(subject, options)]
-    passes = [score_perturbation(bench, each) for each in perturbations]
-    if bench.keeper is not None and options.save_adversarial is not None:
-        bench.keeper.save(options.save_adversarial)
+    bench = _bench(subject, instrument, clean, head, adversary, keeper, device, options, listener)
+    passes = [score_perturbation(bench, each) for each in (*chosen.perturbations, *pairs)]
+    if keeper is not None:
+        keeper.save()
     listener.end()
     return assemble(
         Findings(
@@ -87,13 +90,15 @@ def scan(
     )
 
 
-def _announce(subject: Subject, device: Device, listener: Listener) -> None:
+def _announce(subject: Subject, device: Device, clean: CleanRun, listener: Listener) -> None:
     if device.note:
         listener.message(device.note)
     if subject.dataset.synthetic:
         listener.message(
             "no --data: inputs are SYNTHETIC, uniform in the declared range; scores are indicative"
         )
+    if clean.accuracy is not None:
+        listener.clean_accuracy(clean.accuracy)
 
 
 def _check_labels(subject: Subject, head: Head | None, options: ScanOptions) -> None:
@@ -104,29 +109,13 @@ def _check_labels(subject: Subject, head: Head | None, options: ScanOptions) -> 
         require_known_labels(subject.dataset.labels, classes)
 
 
-def _clean(
-    subject: Subject,
-    ground: Groundwork,
-    head: Head | None,
-    device: Device,
-    options: ScanOptions,
-    listener: Listener,
-) -> CleanRun:
-    """The untouched model; its accuracy is told, and held to the gate, before anything is scored."""
-    one_by_one = ground.plan.fixed_batch == 1
-    clean = run_clean(subject, head, device, ground.batch, one_by_one=one_by_one, listener=listener)
-    if clean.accuracy is not None:
-        listener.clean_accuracy(clean.accuracy)
-    require_accuracy(clean.accuracy, options.expect_accuracy)
-    return clean
-
-
 def _bench(
     subject: Subject,
     instrument: Instrument,
     clean: CleanRun,
     head: Head | None,
     adversary: Adversary,
+    keeper: Keeper | None,
     device: Device,
     options: ScanOptions,
     listener: Listener,
@@ -151,7 +140,7 @@ def _bench(
         top_k=options.top_k,
         adversary=adversary,
         deployed=deployed,
-        keeper=Keeper(subject) if options.save_adversarial is not None else None,
+        keeper=keeper,
         listener=listener,
     )
 

@@ -159,7 +159,7 @@ class _Attacking:
         bench, classes = self._bench, self._noise.classes
         chosen = self._noise.scores.selection(bench.eta)
         return Baseline(
-            name=f"random noise of the same {self._attack.norm} norm",
+            name="random signs" if self._attack.norm == "linf" else "a random direction",
             accuracy=accuracy_of(classes, bench.subject.dataset.labels),
             flips=_flips(classes, bench.clean.classes),
             mu=_finite(chosen.mu),

@@ -105,13 +105,14 @@ class Subject:
             return self.dataset.batch_of(value.name, start, stop).astype(dtype, copy=False)
         # Synthetic data: the middle of the range for floats, zeros (a valid index) for integers.
         filler = self.spec.low + self.spec.width / 2 if dtype.kind == "f" else 0
-        return np.full((stop - start, *_row_shape(value, self.layout)), filler, dtype)
+        shape = [size or 1 for size in _row_shape(value, self.layout)]
+        return np.full((stop - start, *shape), filler, dtype)
 
 
-def _row_shape(value: ValueDescription, layout: Layout) -> tuple[int, ...]:
-    """What one sample takes of an input that is held; a free dimension counts as 1."""
+def _row_shape(value: ValueDescription, layout: Layout) -> tuple[int | None, ...]:
+    """What one sample takes of an input that is held; ``None`` for a dimension that is free."""
     dims = (value.shape or [])[0 if layout.leading is None else 1 :]
-    return tuple(d if isinstance(d, int) else 1 for d in dims)
+    return tuple(d if isinstance(d, int) else None for d in dims)
 
 
 def open_subject(path: str, options: SubjectOptions) -> Subject:

@@ -12,10 +12,16 @@ _WEIGHT = {"attack": 2, "pairs": 1, "noise": 0}
 def headline(results: Sequence[PerturbationResult]) -> PerturbationResult:
     """The result whose MVL list stands for the scan.
 
-    Attacks count before pairs made elsewhere, and those before noise; among equals, the
-    perturbation that moved the network most (largest μ).
+    Attacks count before pairs made elsewhere, and those before noise; among attacks, the one that
+    broke most samples; among equals, the perturbation that moved the network most (largest μ).
     """
-    return max(results, key=lambda r: (_WEIGHT[r.kind], r.mvl.mu if r.mvl.mu is not None else -1.0))
+    return max(results, key=_gravity)
+
+
+def _gravity(result: PerturbationResult) -> tuple[int, float, float]:
+    success = result.attack.success if result.attack else None
+    mu = result.mvl.mu if result.mvl.mu is not None else -1.0
+    return _WEIGHT[result.kind], success.value if success else 0.0, mu
 
 
 def no_list(eta: float, top_k: int | None) -> MvlList:

@@ -71,8 +71,7 @@ def command(
         command=("lsa-onnx", *sys.argv[1:]),
         **rest,
     )
-    labels = None if options.labels == "none" else options.labels
-    require_writable(json, None, (model, data, labels), npz=options.save_adversarial)
+    require_writable(json, None, (model, *options.files), npz=options.save_adversarial)
     with TerminalListener(quiet) as listener:
         evaluation = evaluate(model, options, listener)
     deliver_evaluation(evaluation, json)

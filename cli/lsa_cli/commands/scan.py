@@ -93,9 +93,7 @@ def command(
         command=("lsa-onnx", *sys.argv[1:]),
         **rest,
     )
-    labels = None if options.labels == "none" else options.labels
-    inputs = (model, data, labels, options.perturbed)
-    require_writable(json, html, inputs, npz=options.save_adversarial)
+    require_writable(json, html, (model, *options.files), npz=options.save_adversarial)
     with TerminalListener(quiet) as listener:
         report = scan(model, options, listener)
     deliver(report, json, html, verbose=verbose)

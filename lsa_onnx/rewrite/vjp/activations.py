@@ -205,10 +205,10 @@ def _times(t: Tape, name: str, factor: float, like: str | None = None) -> str:
 
 @rule("Softmax")
 def softmax(t: Tape, op: Op, g: str) -> Adjoints:
-    """y = eˣ / Σ eˣ: dx = y · (dy − Σ dy · y)."""
-    axis = t.ints(op.attribute("axis", -1))
-    total = t.op("ReduceSum", t.op("Mul", g, op.y), axis, keepdims=1)
-    return [t.op("Mul", op.y, t.op("Sub", g, total))]
+    """y = eˣ / Σ eˣ: dx = y · (dy − Σ dy · y), 0 where all x are −∞ and the model leaves y out."""
+    axis, y = t.ints(op.attribute("axis", -1)), t.without_nan(op.y)
+    total = t.op("ReduceSum", t.op("Mul", g, y), axis, keepdims=1)
+    return [t.op("Mul", y, t.op("Sub", g, total))]
 
 
 @rule("LogSoftmax")

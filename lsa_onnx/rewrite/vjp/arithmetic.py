@@ -164,18 +164,22 @@ def clip(t: Tape, op: Op, g: str) -> Adjoints:
     """y = min(max(x, low), high): dx = dy where y is x; a bound gets dy from where x is beyond it.
 
     An x on a bound counts as inside: pixels of exactly 0 or 1 keep their gradient in a model that
-    clips its input.
+    clips its input. Bounds in the wrong order make every y the upper one.
     """
     low, high = op.input(1), op.input(2)
-    return [
-        t.op("Mul", g, mask(t, "Equal", op.x, op.y, like=op.y)) if t.active(op.x) else None,
-        _beyond(t, op, g, "Less", low) if low is not None and t.active(low) else None,
-        _beyond(t, op, g, "Greater", high) if high is not None and t.active(high) else None,
-    ]
+    dx = t.op("Mul", g, mask(t, "Equal", op.x, op.y, like=op.y)) if t.active(op.x) else None
+    dlow = dhigh = None
+    if low is not None and t.active(low):
+        raised = t.op("And", t.op("Less", op.x, low), t.op("Equal", op.y, low))
+        dlow = _summed_where(t, raised, g, low)
+    if high is not None and t.active(high):
+        least = t.op("Max", op.x, low) if low is not None else op.x
+        dhigh = _summed_where(t, t.op("Greater", least, high), g, high)
+    return [dx, dlow, dhigh]
 
 
-def _beyond(t: Tape, op: Op, g: str, comparison: str, bound: str) -> str:
-    clipped = t.op("Mul", g, mask(t, comparison, op.x, bound, like=op.y))
+def _summed_where(t: Tape, condition: str, g: str, bound: str) -> str:
+    clipped = t.op("Where", condition, g, t.scalar(0, bound))
     return t.reshape_like(t.op("ReduceSum", clipped, keepdims=0), bound)
 
 

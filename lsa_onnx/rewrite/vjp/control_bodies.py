@@ -65,9 +65,17 @@ def declared(tape: Tape, name: str, of: str, *, adjoint: bool) -> onnx.ValueInfo
 def returned(tape: Tape, pairs: Iterable[tuple[str, str]]) -> list[onnx.ValueInfoProto]:
     """Results for a body whose nodes are on ``tape``: (adjoint, tensor that it is the adjoint of).
 
-    Each is a copy: a body must not return its inputs, tensors of graphs around it or one tensor twice.
+    A body must not return its inputs, tensors of graphs around it or one tensor twice: those are
+    copied. No others, because ONNX Runtime 1.31 loses a tensor whose copy is a result of the body
+    while another of its readers is fused (``MatMul`` and ``Add``, say).
     """
-    return [declared(tape, tape.op("Identity", one), of, adjoint=True) for one, of in pairs]
+    free = {name for node in tape.nodes for name in node.output}
+    results = []
+    for one, of in pairs:
+        name = one if one in free else tape.op("Identity", one)
+        free.discard(one)
+        results.append(declared(tape, name, of, adjoint=True))
+    return results
 
 
 def write_body(

@@ -49,9 +49,9 @@ def _require_same_shapes(t: Tape, steps: Steps, read: Collection[str]) -> None:
         RuleRefused: The shape of one changes from step to step.
     """
     for state in steps.states:
-        first, others = t.dims(state.initial), t.dims(state.start)
+        kept = state.start in read and t.dims(state.initial) is not None
         # Shape inference takes the one for the other unless the body shows that they differ.
-        if state.start in read and first is not None and others is None:
+        if kept and not t.known.same_shape(state.initial, state.start):
             raise RuleRefused(f"the shape of its state {state.start!r} changes from step to step")
 
 

@@ -20,10 +20,10 @@ def matmul(t: Tape, op: Op, g: str) -> Adjoints:
     da = db = None
     if t.active(a):
         right = t.op("Unsqueeze", b, t.ints(0)) if rank_b == 1 else _transposed(t, b, rank_b)
-        da = _fold(t, t.op("MatMul", full, right), a, rank_a, rank_b, squeezed=-2)
+        da = _fold(t, t.op("MatMul", full, right), a, b, vector=-2)
     if t.active(b):
         left = t.op("Unsqueeze", a, t.ints(-1)) if rank_a == 1 else _transposed(t, a, rank_a)
-        db = _fold(t, t.op("MatMul", left, full), b, rank_b, rank_a, squeezed=-1)
+        db = _fold(t, t.op("MatMul", left, full), b, a, vector=-1)
     return [da, db]
 
 
@@ -31,29 +31,34 @@ def _transposed(t: Tape, name: str, rank: int) -> str:
     return t.op("Transpose", name, perm=[*range(rank - 2), rank - 1, rank - 2])
 
 
-def _fold(t: Tape, product: str, operand: str, rank: int, other: int, squeezed: int) -> str:
+def _fold(t: Tape, product: str, operand: str, other: str, vector: int) -> str:
     """Sum the stack axes along which ``operand`` was repeated, and drop the axis a vector got."""
+    rank, stacked = t.rank(operand), t.rank(other) - 2
     if rank == 1:
-        flat = t.op("Squeeze", product, t.ints(squeezed))
-        if other > 2:
-            flat = t.op("ReduceSum", flat, t.ints(*range(other - 2)), keepdims=0)
-        return flat
-    if rank == 2 and other <= 2:
-        return product
-    dims, whole = t.dims(operand), max(rank, other)
-    lead = whole - rank
-    if other <= 2 and lead == 0:
-        return product
+        flat = t.op("Squeeze", product, t.ints(vector))
+        return t.op("ReduceSum", flat, t.ints(*range(stacked)), keepdims=0) if stacked > 0 else flat
+    lead = max(0, stacked - (rank - 2))
     axes = list(range(lead))
-    for axis in range(rank - 2):
-        if dims is None or dims[axis] == 1:
-            axes.append(lead + axis)
+    for axis in range(max(0, rank - 2 - stacked), rank - 2):
+        repeated = _repeated(t, operand, axis, other, axis + stacked - (rank - 2))
+        if repeated is None:
+            return t.unbroadcast(product, operand, product)
+        axes += [lead + axis] * repeated
     if not axes:
         return product
-    if dims is None:
-        return t.unbroadcast(product, operand, product)
-    total = t.op("ReduceSum", product, t.ints(*axes), keepdims=int(axes[-1] >= lead))
-    return t.reshape_like(total, operand) if lead and axes[-1] >= lead else total
+    keep = axes[-1] >= lead
+    total = t.op("ReduceSum", product, t.ints(*axes), keepdims=int(keep))
+    return t.reshape_like(total, operand) if lead and keep else total
+
+
+def _repeated(t: Tape, operand: str, axis: int, other: str, facing: int) -> bool | None:
+    """Whether an axis of ``operand`` has length 1 where that of ``other`` may not; ``None`` if unknown."""
+    size, opposite = (
+        dims[i] if (dims := t.dims(n)) else None for n, i in ((operand, axis), (other, facing))
+    )
+    if size == 1 or opposite == 1 or t.known.same_dim(operand, axis, other, facing):
+        return size == 1
+    return None if size is None else False
 
 
 @rule("Gemm")

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
+import dataclasses
+import math
 
+import numpy as np
+import onnx
+
+from lsa_onnx.rewrite.vjp.along import scatter
 from lsa_onnx.rewrite.vjp.registry import Adjoints, Op, RuleRefused, rule
 from lsa_onnx.rewrite.vjp.tape import Tape
 from lsa_onnx.rewrite.vjp.windows import Window, pool_window, window_counts
@@ -12,13 +17,15 @@ from lsa_onnx.rewrite.vjp.windows import Window, pool_window, window_counts
 @rule("GlobalAveragePool")
 def global_average_pool(t: Tape, op: Op, g: str) -> Adjoints:
     """y is the mean over all spatial axes: each element gets an equal share."""
-    sizes = (t.dims(op.x) or (None,))[2:]
-    count = int(np.prod([s for s in sizes if s is not None])) if None not in sizes else None
-    if count is not None and t.known.rank(op.x) is not None:
-        share = t.op("Mul", g, t.scalar(1 / count, op.x))
+    sizes = (t.dims(op.x) or (None, None, None))[2:]
+    numbers = [size for size in sizes if size is not None]
+    if len(numbers) == len(sizes):
+        share = t.op("Mul", g, t.scalar(1 / math.prod(numbers), op.x))
     else:
-        ones = t.op("ReduceProd", t.op("Slice", t.shape_of(op.x), t.ints(2), t.ints(1 << 30)))
-        share = t.op("Div", g, t.op("Cast", ones, to=t.element(op.x)))
+        count = t.op("ReduceProd", t.op("Slice", t.shape_of(op.x), t.ints(2), t.ints(1 << 30)))
+        # Half precision ends before the number of pixels of an image does.
+        part = t.op("Reciprocal", t.op("Cast", count, to=onnx.TensorProto.DOUBLE))
+        share = t.op("Mul", g, t.op("Cast", part, to=t.element(op.x)))
     return [t.expand_like(share, op.x)]
 
 
@@ -49,8 +56,7 @@ def max_pool(t: Tape, op: Op, g: str) -> Adjoints:
     size = t.op("ReduceProd", t.shape_of(op.x), keepdims=1)
     empty = t.op("ConstantOfShape", size, value=t.zero_tensor(op.x))
     overlap = any(r >= s for r, s in zip(window.reaches, window.strides, strict=True))
-    reduction = "add" if overlap else "none"
-    filled = t.op("ScatterElements", empty, indices, flat, axis=0, reduction=reduction)
+    filled = scatter(t, empty, indices, flat, 0, "add" if overlap else None, like=op.x)
     return [t.reshape_like(filled, op.x)]
 
 
@@ -100,10 +106,13 @@ def average_pool(t: Tape, op: Op, g: str) -> Adjoints:
 
 def _tiles(t: Tape, op: Op, window: Window) -> bool:
     """Whether windows lie side by side and cover the input."""
-    sizes = (t.dims(op.x) or (None,))[2:]
-    plain = window.kernel == window.strides and set(window.dilations) == {1}
-    return plain and not any(window.pads) and all(
-        size is not None and size % k == 0 for size, k in zip(sizes, window.kernel, strict=True)
+    sizes = (t.dims(op.x) or (None,) * (2 + window.spatial))[2:]
+    covered = all(s is not None and s % k == 0 for s, k in zip(sizes, window.kernel, strict=True))
+    return (
+        covered
+        and window.kernel == window.strides
+        and set(window.dilations) == {1}
+        and not any(window.pads)
     )
 
 
@@ -116,14 +125,9 @@ def _shared(t: Tape, op: Op, g: str, window: Window) -> str:
     sizes, outs = t.fixed_dims(op.x, 2), t.fixed_dims(op.y, 2)
     if op.attribute("count_include_pad", 0):
         # Padding counts, but not what lies beyond it (where ceil_mode lets a window reach).
-        total = tuple(
-            s + b + e
-            for s, b, e in zip(
-                sizes, window.pads[: window.spatial], window.pads[window.spatial :], strict=True
-            )
+        sizes = tuple(np.add(sizes, np.reshape(window.pads, (2, -1)).sum(axis=0)))
+        window = dataclasses.replace(
+            window, begins=(0,) * window.spatial, ends=(0,) * window.spatial
         )
-        bare = Window(window.kernel, window.strides, window.dilations, (0,) * window.spatial, (0,) * window.spatial)
-        counts = window_counts(bare, total, outs)
-    else:
-        counts = window_counts(window, sizes, outs)
+    counts = window_counts(window, sizes, outs)
     return t.op("Mul", g, t.constant(1 / counts, t.dtype(op.x)))

@@ -54,6 +54,8 @@ class _Axis:
 @rule("Resize")
 def resize(t: Tape, op: Op, g: str) -> Adjoints:
     """Applies a matrix along each resized axis: dx applies their transposes to dy."""
+    if any(t.active(op.input(index)) for index in (1, 2)):
+        raise RuleRefused("its region or scales depend on the input")
     axes = _resized_axes(t, op)
     repeated = {axis.axis: axis.repeats for axis in axes if axis.repeats}
     if repeated:

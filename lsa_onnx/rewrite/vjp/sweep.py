@@ -81,6 +81,9 @@ _CARRYING = frozenset(
 )
 
 
+_COPYING = frozenset({"Cast", "CastLike", "Identity"})
+
+
 @dataclass(frozen=True)
 class Missing:
     """A node whose adjoint cannot be written, and why."""
@@ -143,6 +146,17 @@ def needed_tensors(
     return needed
 
 
+def chosen_tensors(nodes: Sequence[onnx.NodeProto]) -> set[str]:
+    """The tensors, or copies of them, of which a Where takes some elements and leaves others."""
+    chosen: set[str] = set()
+    for node in reversed(nodes):
+        if is_standard(node, ("Where",)):
+            chosen.update(node.input[1:])
+        elif is_standard(node, _COPYING) and node.output[0] in chosen:
+            chosen.add(node.input[0])
+    return chosen
+
+
 def sweep(
     tape: Tape,
     nodes: Sequence[onnx.NodeProto],
@@ -171,6 +185,7 @@ def sweep(
     )
     needed = needed_tensors(nodes, active, seeds)
     tape.activate(needed)
+    tape.guard(chosen_tensors(nodes))
     parts: dict[str, list[str]] = {name: [seed] for name, seed in seeds.items() if name in needed}
     missing: list[Missing] = []
     for node in reversed(nodes):

@@ -93,6 +93,7 @@ class Tape:
         self.straight_through = straight_through
         self._shapes: dict[str, str] = {}
         self._active: set[str] = set()
+        self._guarded: set[str] = set()
 
     def child(self) -> Tape:
         """A tape for the body of a control-flow node: nodes of its own, all else shared."""
@@ -197,6 +198,20 @@ class Tape:
     def activate(self, names: set[str]) -> None:
         """Set the tensors whose adjoints are wanted."""
         self._active = names
+
+    def guard(self, names: set[str]) -> None:
+        """Set the tensors of which the model leaves some elements out, maybe for being NaN."""
+        self._guarded = names
+
+    def without_nan(self, name: str) -> str:
+        """``name``, with 0 for NaN where the model itself may leave NaN out further on.
+
+        Adjoints of 0 arrive at what is left out, and 0 times NaN is NaN: an attention row that is
+        masked in full would spoil all gradients of its model.
+        """
+        if name not in self._guarded:
+            return name
+        return self.op("Where", self.op("IsNaN", name), self.scalar(0, name), name)
 
     # Shapes at run time
 
