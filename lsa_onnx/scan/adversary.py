@@ -232,7 +232,7 @@ def open_adversary(
         device=device,
         sample_shapes={name: x.shape[1:] for name, x in probe.items()},
         straight_through=options.straight_through,
-        budget_bytes=options.max_memory_bytes,
+        budget_bytes=options.budget_bytes,
     )
     classes = class_count(head, clean) or declared_classes(subject, head)
     adversary = Adversary(subject, plan, head, classes, clean.classes, source)

@@ -124,7 +124,7 @@ def _noise(attempts: Sequence[Attempt]) -> Iterator[ReportWarning]:
     for a in attempts:
         if a.flips is None or a.noise_flips is None:
             continue
-        if (a.noise_flips - a.flips) * a.n > _chance(a.n):
+        if round((a.noise_flips - a.flips) * a.n) > _chance(a.n):
             yield ReportWarning(
                 "weaker-than-noise",
                 f"{a.name} changes {a.flips:.1%} of predictions, random noise of the same norm "

@@ -182,7 +182,7 @@ def _batch(subject: Subject, plan: BatchPlan, options: SubjectOptions) -> tuple[
             f"--max-memory {size_text(bound)} is too little: scoring one sample needs about "
             f"{size_text(smallest)}; allow more, or score fewer tensors with --layers"
         )
-    size = options.batch or batch_size(per_sample, bound)
+    size = options.batch or batch_size(per_sample, options.budget_bytes)
     fixed = plan.fixed_batch or 1
     size = max(fixed, size - size % fixed)
     at_once = plan.fixed_batch or size

@@ -105,6 +105,11 @@ class SubjectOptions:
         held = [parse_hold(text)[1] for text in self.hold]
         return [path for path in (self.data, labels, *held) if path is not None]
 
+    @property
+    def budget_bytes(self) -> int | None:
+        """What one session may take beyond a plain one; ``None`` for the usual budget."""
+        return self.max_memory_bytes
+
     def _require_least(self, **least: int) -> None:
         for name, bound in least.items():
             value = getattr(self, name)
@@ -199,6 +204,14 @@ class ScanOptions(AttackOptions):
     def files(self) -> list[str | Path]:
         """See ``SubjectOptions.files``."""
         return [*super().files, *filter(None, [self.perturbed])]
+
+    @property
+    def budget_bytes(self) -> int | None:
+        """See ``SubjectOptions``: with attacks, scores and gradients have a session each."""
+        texts = DEFAULT_PERTURBATIONS if self.perturbations is None else self.perturbations
+        attacks = any(text.partition("=")[0] in ATTACKS for text in texts)
+        bound = self.max_memory_bytes
+        return bound // 2 if bound is not None and attacks else bound
 
     def made_perturbations(self, low: float, high: float) -> list[Perturbation]:
         """The noises and attacks that were asked for, for inputs in ``low`` to ``high``.

@@ -125,7 +125,7 @@ def open_subject(path: str, options: SubjectOptions) -> Subject:
     give_back_memory()
     target, held = _choose_input(model, options.perturb)
     given = dict(parse_hold(text) for text in options.hold)
-    _require_inputs("--hold", given, [value.name for value in held])
+    _require_inputs("--hold", given, [value.name for value in held], "an input that is held")
     spec = load_spec(
         model.path,
         range=options.range,
@@ -164,7 +164,8 @@ def _choose_input(
 ) -> tuple[ValueDescription, list[ValueDescription]]:
     """The input to perturb (by default the first float tensor), and the others."""
     if wanted is not None:
-        _require_inputs("--perturb", [wanted], [value.name for value in model.inputs])
+        known = [value.name for value in model.inputs]
+        _require_inputs("--perturb", [wanted], known, "an input of the model")
     floats = [value for value in model.inputs if value.dtype in _FLOAT_INPUTS]
     chosen = [value for value in floats if wanted in (None, value.name)]
     if not chosen:
@@ -179,11 +180,11 @@ def _choose_input(
     return chosen[0], [value for value in model.inputs if value.name != chosen[0].name]
 
 
-def _require_inputs(flag: str, names: Iterable[str], known: Sequence[str]) -> None:
+def _require_inputs(flag: str, names: Iterable[str], known: Sequence[str], what: str) -> None:
     for name in names:
         if name not in known:
             listed = ", ".join(map(repr, known)) or "none"
-            raise DataError(f"{flag} {name!r} is not an input of the model; accepted are {listed}")
+            raise DataError(f"{flag} {name!r} is not {what}; accepted are {listed}")
 
 
 def _open_dataset(

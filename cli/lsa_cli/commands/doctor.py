@@ -13,15 +13,22 @@ from rich.text import Text
 from lsa_cli.options import input_options
 from lsa_cli.terminal import results
 from lsa_onnx._version import __version__
+from lsa_onnx.attacks import Pgd
+from lsa_onnx.errors import ModelError
+from lsa_onnx.prediction import find_head
 from lsa_onnx.report.text import count, shape, visible
 from lsa_onnx.runtime.devices import (
+    Device,
     both_wheels_installed,
     resolve_device,
     thread_count,
     usable_providers,
 )
-from lsa_onnx.scan import ScanOptions, Subject, open_subject
-from lsa_onnx.scan.instrument import Instrument, build_instrument, lay_groundwork
+from lsa_onnx.scan import Listener, ScanOptions, Subject, open_subject
+from lsa_onnx.scan.adversary import open_adversary
+from lsa_onnx.scan.clean import run_clean
+from lsa_onnx.scan.instrument import Groundwork, Instrument, build_instrument, lay_groundwork
+from lsa_onnx.scan.options import AttackOptions
 
 Rows = list[tuple[str, str]]
 
@@ -40,7 +47,8 @@ def command(model: str | None, range_: tuple[float, float] | None, **spec: objec
         device = resolve_device("auto")
         ground = lay_groundwork(subject, options, device)
         instrument = build_instrument(subject, ground, device)
-        _print(f"Model {model}", _model(subject, instrument))
+        rows = [*_model(subject, instrument), ("Gradient", _gradient(subject, ground, device))]
+        _print(f"Model {model}", rows)
 
 
 def _machine() -> Rows:
@@ -93,6 +101,20 @@ def _model(subject: Subject, instrument: Instrument) -> Rows:
     reasons = Counter(item.reason for item in instrument.not_scored)
     rows += [("Not scored", f"{count(n, 'tensor')}: {text}") for text, n in reasons.most_common()]
     return rows
+
+
+def _gradient(subject: Subject, ground: Groundwork, device: Device) -> str:
+    """Whether white-box attacks work on the model, and if not, every reason."""
+    head = find_head(subject.model.proto)
+    alone = ground.plan.fixed_batch == 1
+    clean = run_clean(subject, head, device, 1, one_by_one=alone, listener=Listener())
+    options = AttackOptions()
+    adversary = open_adversary(subject, ground.plan, head, clean, ground.probe, device, options)
+    try:
+        adversary.prepare(Pgd(eps=0.0))
+    except ModelError as error:
+        return f"no: {error}"
+    return f"yes: attacks maximise {adversary.default!r}"
 
 
 def _few(instrument: Instrument, shown: int = 5) -> str:
