@@ -9,9 +9,8 @@ Three sides, measured in one run on models with random weights:
 * floor: two plain optimised ONNX Runtime runs of the untouched model.
 
 Before anything is timed, ours and torch must give equal logits and take the same step. Sides run on
-the same threads of one process, each as many times on end as fill ``--seconds``, in turns with
-pauses: thread pools spin for a while after their last task, and would take time from the next side.
-A ratio is the median of the rounds' ratios; beside it stands the ratio of the medians.
+as many threads, in turns in one process, each several times on end. A ratio is the median of the
+rounds' ratios; beside it stands the ratio of the medians.
 
 Two more measurements: how long ``differentiate`` takes on long chains, and what freeing a batch
 that is fixed to 1 gains on a real model (``--shared DIR``; DIR/models/cifar10-resnet-4b.onnx).
@@ -24,12 +23,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.metadata
-import math
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,6 +44,7 @@ if str(ROOT) not in sys.path:
 from benchmarks.machine import machine_line  # noqa: E402 - a script finds the repository first
 from benchmarks.models import MODELS, Builder  # noqa: E402
 from benchmarks.scan import plain_session  # noqa: E402
+from benchmarks.timing import Effort, Ratio, Side, interleaved, milliseconds  # noqa: E402
 from benchmarks.torch_models import answers, torch_steps, torch_twin, use_threads  # noqa: E402
 from lsa_onnx.attacks.balls import Linf  # noqa: E402
 from lsa_onnx.attacks.oracle import Found, Oracle, worse  # noqa: E402
@@ -60,16 +59,14 @@ from lsa_onnx.runtime.gradients import GradientSource  # noqa: E402
 from lsa_onnx.runtime.layout import input_layout  # noqa: E402
 
 Array = NDArray[Any]
-Side = Callable[[], Any]
 
 RESULTS = ROOT / "benchmarks/results/attack.md"
 BALL = Linf(8 / 255, 0.0, 1.0)
 STEP_SIZE = 2 / 255
 FIXED_MODEL = "models/cifar10-resnet-4b.onnx"
 FIXED_SAMPLES = 64
-# A batch is one run on every side, as it is for the others.
+# Enough for a batch to be one run, as it is for the other sides.
 MEMORY_BYTES = 4 << 30
-PAUSE_S = 0.15
 ENDLESS = sys.maxsize
 LOGITS_APART = 1e-3
 # Where a gradient is next to nothing, rounding decides its sign.
@@ -86,18 +83,8 @@ class Case:
 
 CASES = [Case("resnet18", 16), Case("vgg19", 64), Case("vit_small", 32), Case("mnist_b", 256)]
 
-
-@dataclass(frozen=True)
-class Effort:
-    """How much to measure: rounds, seconds for each side of a round, and nodes of the chains."""
-
-    rounds: int
-    seconds: float
-    nodes: tuple[int, ...]
-
-
-FULL = Effort(rounds=15, seconds=0.5, nodes=(5_000, 10_000, 20_000))
-QUICK = Effort(rounds=2, seconds=0.0, nodes=(500, 1_000, 2_000))
+FULL, QUICK = Effort(rounds=15, seconds=0.5), Effort(rounds=2, seconds=0)
+NODES, FEW_NODES = (5_000, 10_000, 20_000), (500, 1_000, 2_000)
 
 
 class Target(NamedTuple):
@@ -113,24 +100,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure everything; print it and write it to a file."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="try it out; no figures to publish")
-    parser.add_argument("--shared", type=Path, help="folder of models that are not in the repository")
-    parser.add_argument("--markdown", type=Path, help=f"default: {RESULTS.relative_to(ROOT)}")
+    parser.add_argument(
+        "--shared", type=Path, help="folder of models that are not in the repository"
+    )
+    parser.add_argument("--markdown", type=Path, help="default: results/attack.md beside this file")
     chosen = parser.parse_args(arguments)
-    effort = QUICK if chosen.quick else FULL
     use_threads(thread_count())
-    lines = [_shown(line) for line in _report(effort, chosen.shared)]
+    lines = [_shown(line) for line in _report(chosen.shared, quick=chosen.quick)]
     out = chosen.markdown or (None if chosen.quick else RESULTS)
     if out:
         out.write_text("\n".join(lines) + "\n")
 
 
-def _report(effort: Effort, shared: Path | None) -> Iterator[str]:
+def _report(shared: Path | None, *, quick: bool) -> Iterator[str]:
+    effort, nodes = (QUICK, FEW_NODES) if quick else (FULL, NODES)
     yield "# benchmarks/attack.py"
     yield ""
     torch = importlib.metadata.version("torch")
     versions = f"ONNX Runtime {ort.__version__}", f"numpy {np.__version__}", f"torch {torch}"
     yield machine_line(*versions)
-    for section in (_steps(effort), _chains(effort.nodes), _fixed_batch(effort, shared)):
+    for section in (_steps(effort), _chains(nodes), _fixed_batch(effort, shared)):
         yield ""
         yield from section
 
@@ -155,7 +144,7 @@ def _steps(effort: Effort) -> Iterator[str]:
         ours, torch, floor = seconds.T
         costs.append(Ratio.of(ours, floor))
         gains.append(Ratio.of(torch, ours))
-        times = " | ".join(map(_milliseconds, (floor, ours, torch)))
+        times = " | ".join(map(milliseconds, (floor, ours, torch)))
         yield f"| {case.model} | {case.batch} | {times} | {costs[-1]} | {gains[-1]} |"
     yield ""
     yield (
@@ -163,44 +152,6 @@ def _steps(effort: Effort) -> Iterator[str]:
         f"aim: 1.4). Torch over ours, geometric mean of {len(gains)}: "
         f"**{statistics.geometric_mean(gain.paired for gain in gains):.2f}** (bound: 1.3, aim: 2)."
     )
-
-
-class Ratio(NamedTuple):
-    """How two sides compare: the median of the rounds' ratios, and the ratio of the medians."""
-
-    paired: float
-    medians: float
-
-    @classmethod
-    def of(cls, above: Array, below: Array) -> Ratio:
-        """From seconds by round, shape (rounds,) each."""
-        medians = float(np.median(above)) / float(np.median(below))
-        return cls(float(np.median(above / below)), medians)
-
-    def __str__(self) -> str:
-        return f"**{self.paired:.2f}** ({self.medians:.2f})"
-
-
-def _milliseconds(seconds: Array) -> str:
-    return f"{1000 * np.median(seconds):.1f} ({1000 * seconds.min():.1f})"
-
-
-def interleaved(sides: Sequence[Side], effort: Effort) -> Array:
-    """Seconds for one call of each side, shape (rounds, sides); the sides take turns."""
-    for side in sides:
-        side()
-    calls = [max(1, math.ceil(effort.seconds / _timed(side, 1))) for side in sides]
-    turns = [list(zip(sides, calls, strict=True)) for _ in range(effort.rounds)]
-    return np.array([[_timed(side, count) for side, count in turn] for turn in turns])
-
-
-def _timed(side: Side, calls: int) -> float:
-    """Seconds for one of ``calls`` calls on end, after a pause."""
-    time.sleep(PAUSE_S)
-    start = time.perf_counter()
-    for _ in range(calls):
-        side()
-    return (time.perf_counter() - start) / calls
 
 
 def _sides(case: Case, folder: Path) -> tuple[Side, Side, Side]:
@@ -214,7 +165,7 @@ def _sides(case: Case, folder: Path) -> tuple[Side, Side, Side]:
     torch = torch_steps(module, x, target.labels, start, BALL.eps, STEP_SIZE)
     ours = our_steps(target, start)
     require_equal_logits(answers(module, x), plain.run(None, {"image": x})[0])
-    # The first point of ours is the start itself.
+    # The first point is the start itself.
     next(ours)
     require_same_step(next(ours), next(torch))
     feeds = {"image": x}, {"image": start}
@@ -235,7 +186,9 @@ def open_target(path: Path, samples: int, *, singly: bool = False) -> Target:
     layout = input_layout(dimensions(given), [dimensions(logits)])
     shape = [int(size or 1) for size in layout.sample_shape or ()]
     x = np.random.default_rng(0).random((samples, *shape), np.float32)
-    plan = BatchProbe(model, path.parent, device, layout, {}, [logits.name]).plan({given.name: x[:2]})
+    plan = BatchProbe(model, path.parent, device, layout, {}, [logits.name]).plan(
+        {given.name: x[:2]}
+    )
     scored = Scored(logits.name)
     if singly:
         plan = dataclasses.replace(plan, model=model, mode="native", fixed_batch=1)
@@ -278,7 +231,9 @@ def require_same_step(torch: Array, ours: Array) -> None:
     """Both sides take the same step; a defect of the benchmark otherwise."""
     equal = float(np.isclose(torch, ours, rtol=0, atol=1e-6).mean())
     if not equal >= STEPS_EQUAL:
-        raise RuntimeError(f"steps agree in {equal:.1%} of the elements; {STEPS_EQUAL:.0%} is expected")
+        raise RuntimeError(
+            f"steps agree in {equal:.1%} of the elements; {STEPS_EQUAL:.0%} is expected"
+        )
 
 
 def _chains(nodes: Sequence[int]) -> Iterator[str]:
@@ -314,15 +269,21 @@ def _fixed_batch(effort: Effort, shared: Path | None) -> Iterator[str]:
     if path is None or not path.exists():
         yield f"Not measured: {path or '--shared DIR'} is not there."
         return
-    steps = []
-    for singly in (True, False):
-        target = open_target(path, FIXED_SAMPLES, singly=singly)
-        steps.append(our_steps(target, random_start(target.x)))
-    require_same_step(*(list(zip(range(2), step, strict=False))[1][1] for step in steps))
-    singles, batched = interleaved([lambda step=step: next(step) for step in steps], effort).T
+    single, freed = (_fixed_steps(path, singly=singly) for singly in (True, False))
+    require_same_step(next(single), next(freed))
+    singles, batched = interleaved([lambda: next(single), lambda: next(freed)], effort).T
     yield "| one by one | batch freed | one by one / batch freed |"
     yield "|---|---|---|"
-    yield f"| {_milliseconds(singles)} | {_milliseconds(batched)} | {Ratio.of(singles, batched)} |"
+    yield f"| {milliseconds(singles)} | {milliseconds(batched)} | {Ratio.of(singles, batched)} |"
+
+
+def _fixed_steps(path: Path, *, singly: bool) -> Iterator[Array]:
+    target = open_target(path, FIXED_SAMPLES, singly=singly)
+    start = random_start(target.x)
+    steps = our_steps(target, start)
+    # The first point is the start itself.
+    next(steps)
+    return steps
 
 
 if __name__ == "__main__":

@@ -75,12 +75,12 @@ def _require_shape(
     ):
         return
     took, given = (
-        " x ".join("any" if size is None else str(size) for size in sizes) or "a single number"
+        "x".join("?" if size is None else str(size) for size in sizes) or "a single number"
         for sizes in (shape, row)
     )
     raise DataError(
-        f"--hold {name}={value}: rows of {stored.name} are {given}, the model takes {took}; give rows "
-        "of that shape, or a number for every element"
+        f"--hold {name}={value}: its rows are {given}, the model takes {took}; give rows of that shape, "
+        "or a number for every element"
     )
 
 

@@ -26,7 +26,7 @@ from typing import Literal
 
 import numpy as np
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from lsa_onnx.errors import ModelError
 from lsa_onnx.rewrite.reductions import Scored
@@ -138,9 +138,7 @@ class _Writer:
         if o.lowest_wins:
             z = t.op("Neg", z)
         label = self._goal("target" if o.targeted else "labels", onnx.TensorProto.INT64, 1)
-        count = t.op("Gather", t.op("Shape", z), t.constant(1, np.int64))
-        numbers = t.op("Range", t.constant(0, np.int64), count, t.constant(1, np.int64))
-        chosen = t.op("Equal", numbers, t.op("Unsqueeze", label, t.ints(1)))
+        chosen = t.op("Equal", self._numbered(z), t.op("Unsqueeze", label, t.ints(1)))
         own = self._row_sum(t.op("Where", chosen, z, self._number(0)))
         others = t.op("Where", chosen, self._number(_LOWEST[self._element]), z)
         rival = t.op("ReduceMax", others, t.ints(1), keepdims=0)
@@ -169,6 +167,14 @@ class _Writer:
             third = t.op("Mul", t.op("Add", third, fourth), self._number(0.5))
         width = t.op("Add", t.op("Sub", first, third), self._number(_TINY))
         return t.op("Div", lead, width), set()
+
+    def _numbered(self, z: str) -> str:
+        """0, 1, … below the number of classes."""
+        t = self._t
+        one = numpy_helper.from_array(np.ones(1, np.int64))
+        ones = t.op("ConstantOfShape", t.op("Shape", z, start=1, end=2), value=one)
+        # Range would say the same, but its length is lost on shape inference.
+        return t.op("CumSum", ones, t.constant(0, np.int64), exclusive=1)
 
     def divergence(self) -> Written:
         t, item = self._t, self._objective.tensors[0]

@@ -175,6 +175,13 @@ class _Walk:
                 opset_imports=self._imports,
                 ir_version=self._ir_version,
             )
-        except (onnx.defs.SchemaError, shape_inference.InferenceError, RuntimeError, ValueError):
+        except (
+            RuntimeError,
+            ValueError,
+            # The form of GroupNormalization in opset 18 is deprecated.
+            onnx.checker.ValidationError,
+            onnx.defs.SchemaError,
+            shape_inference.InferenceError,
+        ):
             return {}
         return inferred

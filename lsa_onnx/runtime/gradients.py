@@ -149,7 +149,8 @@ class RuntimeOracle:
             gradient: Whether to compute it.
         """
         ready = self.source.ready(self.objective, gradient=gradient)
-        parts = [slice(i, i + ready.batch) for i in range(0, len(x), ready.batch)]
+        size = self._pieces(len(x), ready.batch)
+        parts = [slice(start, start + size) for start in range(0, len(x), size)]
         answers = [
             self._answer(ready, x[part], {name: values[part] for name, values in y.items()})
             for part in parts
@@ -158,6 +159,12 @@ class RuntimeOracle:
             return answers[0]
         columns = zip(*answers, strict=True)
         return Answer(*(None if c[0] is None else np.concatenate(c) for c in columns))
+
+    def _pieces(self, count: int, most: int) -> int:
+        """Samples per run: as few runs as ``most`` allows, of equal length where that is free."""
+        if self.source.plan.fixed_batch is not None:
+            return most
+        return -(-count // -(-count // most))
 
     def _answer(self, ready: _Ready, x: Array, y: Goal) -> Answer:
         made, count = ready.made, len(x)

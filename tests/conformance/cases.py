@@ -59,7 +59,7 @@ def node_cases() -> tuple[Case, ...]:
         group = about.get(case.name.split(_EXPANDED)[0], about[case.name])
         # Cases leave out trailing inputs that are optional.
         feeds = dict(zip(names, given, strict=False))
-        cases.append(Case(case.name, group, _runnable(case.model), feeds))
+        cases.append(Case(case.name, group, runnable(case.model), feeds))
     return tuple(cases)
 
 
@@ -76,7 +76,7 @@ def folder_cases() -> Iterator[Case]:
                 name: _read(path, _declared(model, name))
                 for name, path in zip(names, ordered, strict=True)
             }
-            yield Case(case.name, kind, _runnable(model), feeds)
+            yield Case(case.name, kind, runnable(model), feeds)
 
 
 def light_cases() -> Iterator[Case]:
@@ -118,7 +118,7 @@ def _subject(model: onnx.ModelProto | None) -> str:
     return f"{node.domain}::{node.op_type}" if node.domain else str(node.op_type)
 
 
-def _runnable(model: onnx.ModelProto) -> onnx.ModelProto:
+def runnable(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model, with an opset that ONNX Runtime has if that knows all of its operators."""
     if opset(model) <= NEWEST or not all(map(_is_older, model.graph.node)):
         return model

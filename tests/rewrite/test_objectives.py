@@ -27,7 +27,7 @@ class Found:
 
     def __init__(self, objective: Objective, z: Array, **goals: Array) -> None:
         dtype, axis = str(z.dtype), objective.tensors[0].batch_axis
-        shape = [s if a == axis else f"d{a}" for a, s in enumerate(z.shape)]
+        shape = ["N" if a == axis else size for a, size in enumerate(z.shape)]
         proto = model(
             [node("Identity", ["x"], ["y"])],
             [value("x", shape, dtype)],
@@ -45,9 +45,10 @@ class Found:
 def found(
     kind: Kind, z: Any, y: Any, *, targeted: bool = False, dtype: str = "float32", **how: Any
 ) -> Found:
+    z = np.asarray(z, dtype)
     objective = Objective(kind, LOGITS, targeted=targeted, **how)
     goal = {"target" if targeted else "labels": np.asarray(y, np.int64)}
-    return Found(objective, np.asarray(z, dtype), **goal)
+    return Found(objective, z, **goal)
 
 
 # Against formulas
@@ -216,7 +217,7 @@ def test_change_by_hand(kind: Kind) -> None:
     seen = Found(Objective(kind, LOGITS), z, reference=reference)
     # ‖φ − r‖² / ‖r‖²: 25 / 25 and 5 / 1; the gradient is 2 (φ − r) / ‖r‖².
     assert seen.loss.tolist() == [1, 5]
-    np.testing.assert_allclose(seen.gradient, [[0, 0.4, 0], [4, 0, -2]], rtol=1e-6)
+    np.testing.assert_allclose(seen.gradient, np.array([[0, 0.4, 0], [4, 0, -2]]), rtol=1e-6)
     assert seen.margin is None
     clean = Found(Objective(kind, LOGITS), reference, reference=reference)
     assert not clean.loss.any()

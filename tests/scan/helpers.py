@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -15,6 +17,9 @@ from lsa_onnx.report.document import LayerScore, PerturbationResult, Report
 from lsa_onnx.runtime.devices import resolve_device
 from lsa_onnx.scan import ScanOptions, scan
 from tests import graphs
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 Array = NDArray[Any]
 
@@ -29,6 +34,45 @@ def stored(folder: Path, name: str = "data.npz", **arrays: Array) -> Path:
     path = folder / name
     np.savez(path, **arrays)  # type: ignore[arg-type]  # its stubs take a flag for one of them
     return path
+
+
+# How far samples of ``separated`` are from the boundary, in the linf norm; the sign is the class.
+AWAY = np.array([0.05, -0.1, 0.15, -0.2, 0.25, -0.3, 0.35, -0.4, 0.02])
+# ‖w‖ in the dual norm: a sample at distance a in linf is at a · 4 / ‖w‖ in each norm.
+REACH = {"linf": 1.0, "l2": 4 / np.sqrt(6), "l1": 2.0}
+_W = np.array([1, -1, 2], np.float32)
+
+
+def separated(batch: int | str = "N", *, scale: float = 1.0) -> onnx.ModelProto:
+    """Two classes, logits 0 and scale · (x0 − x1 + 2 x2 − 1): where they are equal is a plane."""
+    weights = {
+        "w": np.stack([0 * _W, scale * _W], 1),
+        "b": np.array([0, -scale], np.float32),
+    }
+    nodes = [graphs.node("Gemm", ["x", "w", "b"], ["y"])]
+    inputs, outputs = [graphs.value("x", [batch, 3])], [graphs.value("y", [batch, 2])]
+    return graphs.model(nodes, inputs, outputs, weights)
+
+
+def at_distance(away: Array = AWAY) -> Array:
+    """Inputs of ``separated`` at that linf distance from its boundary, shape (n, 3).
+
+    They lie in the middle of 0 to 1, so that the range does not stop an attack.
+    """
+    return (0.5 + away[:, None] * np.sign(_W)).astype(np.float32)
+
+
+def separated_labels(away: Array = AWAY) -> Array:
+    """What ``separated`` says of them, but the last, which is wrong, shape (n,)."""
+    labels = (away > 0).astype(np.int64)
+    labels[-1] = 1 - labels[-1]
+    return labels
+
+
+def codes_in(*modules: ModuleType) -> set[str]:
+    """The codes of warnings that modules raise."""
+    source = "".join(inspect.getsource(module) for module in modules)
+    return set(re.findall(r'ReportWarning\(\s*"([a-z-]+)"', source))
 
 
 def classes_of(proto: onnx.ModelProto, feeds: dict[str, Array], output: str = "y") -> Array:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from lsa_onnx.report.document import Accuracy, LayerScore, ObserverCheck
+from lsa_onnx.evaluation import cautions as evaluating
+from lsa_onnx.report.document import Accuracy, LayerScore, ObserverCheck, ReportWarning
+from lsa_onnx.scan import attack_checks, choosing
 from lsa_onnx.scan import cautions as module
+from lsa_onnx.scan.attack_checks import Attempt
 from lsa_onnx.scan.cautions import FEW_SAMPLES, Evidence, cautions
 from tests import graphs
 from tests.report.parts import data_section, layer_info, layer_score, mvl_list, perturbation
-from tests.scan.helpers import saved, scanned, stored
+from tests.scan.helpers import codes_in, saved, scanned, stored
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "warnings.md"
 
@@ -63,6 +65,7 @@ RAISED: list[tuple[Change, str, str]] = [
         "accuracy-near-chance",
         "accuracy 15.0% is not above chance (10.0%)",
     ),
+    (with_(repeatable=False), "random-outputs", "it draws random numbers"),
     (with_(results=[perturbation("salt", scores())]), "noise-only", "Only random noise"),
     (
         with_(observer=ObserverCheck(30, 1.0, 2e-3, 0)),
@@ -87,8 +90,7 @@ RAISED: list[tuple[Change, str, str]] = [
 ]
 
 
-def codes_in_source() -> set[str]:
-    return set(re.findall(r'"([a-z]+(?:-[a-z]+)+)",', inspect.getsource(module)))
+ALL_CODES = codes_in(module, evaluating, attack_checks, choosing)
 
 
 def sections() -> dict[str, str]:
@@ -133,13 +135,22 @@ def test_many_tensors_are_counted_not_listed() -> None:
     assert found.message.startswith("'ta', 'tb', 'tc' and 2 more had")
 
 
-def test_every_code_is_tested_and_explained() -> None:
-    codes = codes_in_source()
-    assert codes == {code for _, code, _ in RAISED}
-    assert codes == set(sections())
+def test_doubts_and_what_attempts_show_come_along() -> None:
+    doubt = ReportWarning("large-eps", "pgd may change a value by 0.3")
+    flat = Attempt("pgd", "pgd", "linf", 0.1, True, 30, 0, 30, flat=0.5)
+    found = cautions(dataclasses.replace(sound(), doubts=[doubt], attempts=[flat]))
+    assert [warning.code for warning in found] == ["large-eps", "zero-gradient"]
 
 
-@pytest.mark.parametrize("code", sorted(codes_in_source()))
+def test_every_code_of_this_module_is_tested() -> None:
+    assert codes_in(module) == {code for _, code, _ in RAISED}
+
+
+def test_what_is_raised_is_explained_and_what_is_explained_is_raised() -> None:
+    assert set(sections()) == ALL_CODES
+
+
+@pytest.mark.parametrize("code", sorted(ALL_CODES))
 def test_a_section_says_when_why_and_what_to_do(code: str) -> None:
     text = sections()[code]
     for part in ("**Raised if**", "**Why it matters**", "**What to do**"):
@@ -147,8 +158,15 @@ def test_a_section_says_when_why_and_what_to_do(code: str) -> None:
 
 
 def test_a_scan_of_few_synthetic_inputs_says_so(tmp_path: Path) -> None:
-    report = scanned(saved(tmp_path, graphs.conv_net()), samples=4)
+    report = scanned(saved(tmp_path, graphs.conv_net()), samples=4, perturbations=("salt",))
     assert [warning.code for warning in report.warnings][:2] == ["synthetic-data", "noise-only"]
+
+
+def test_an_attack_is_not_noise_only(tmp_path: Path) -> None:
+    report = scanned(saved(tmp_path, graphs.conv_net()), samples=4, steps=2)
+    codes = [warning.code for warning in report.warnings]
+    assert codes[:2] == ["synthetic-data", "predicted-labels"]
+    assert "noise-only" not in codes
 
 
 def test_labels_that_have_nothing_to_do_with_the_model_are_noticed(tmp_path: Path) -> None:

@@ -72,12 +72,12 @@ def test_the_accuracy_is_told_before_anything_is_scored(model: Path, data: Path)
     ]
 
 
-def test_synthetic_inputs_are_announced_first(model: Path) -> None:
+def test_synthetic_inputs_are_announced_before_anything_is_scored(model: Path) -> None:
     recorder = Recorder()
-    scan(model, options(None, samples=3), recorder)
-    kind, text = recorder.calls[0]
-    assert kind == "message"
-    assert "SYNTHETIC" in text
+    scan(model, options(None, samples=3, perturbations=("salt",)), recorder)
+    (told,) = [index for index, call in enumerate(recorder.calls) if call[0] == "message"]
+    assert "SYNTHETIC" in recorder.calls[told][1]
+    assert told < recorder.calls.index(("begin", "salt", 3))
 
 
 @pytest.mark.parametrize("expected", [0.0, 0.5, 0.6])
@@ -140,14 +140,28 @@ def test_options_that_make_no_sense_are_refused(given: dict[str, Any], said: str
         ({"max_memory_bytes": 1024}, DataError, "--max-memory 1.0 KiB is too little"),
         ({"device": "tpu"}, DataError, "--device 'tpu' is not known"),
         ({"mean": (0.1, 0.2)}, DataError, "mean has 2 values"),
+        ({"norm": "l7"}, DataError, "unknown norm 'l7'; accepted are linf, l2, l1"),
+        ({"eps": "-0.1"}, DataError, "eps '-0.1' is negative"),
+        ({"momentum": 1.5}, DataError, "momentum 1.5 is not a decay; give 0 to 1"),
+        ({"objective": "loss"}, DataError, "unknown objective 'loss'; accepted are ce, margin"),
+        ({"objective": "layer:nope"}, DataError, "'layer:nope' aims at a tensor that is not"),
+        ({"perturbed": Path("none.npy")}, DataError, "none.npy"),
+        (
+            {"perturbations": ("salt",), "save_adversarial": Path("adv.npz")},
+            DataError,
+            "--save-adversarial 'adv.npz' has nothing to save",
+        ),
     ],
 )
 def test_what_does_not_fit_the_model_is_refused(
     model: Path, data: Path, given: dict[str, Any], kind: type[LsaError], said: str
 ) -> None:
+    recorder = Recorder()
     with pytest.raises(kind) as caught:
-        scan(model, ScanOptions(**{"data": data, "device": "cpu", **given}))
+        scan(model, ScanOptions(**{"data": data, "device": "cpu", **given}), recorder)
     assert said in str(caught.value)
+    # The error is all there is to read.
+    assert {call[0] for call in recorder.calls} <= {"begin", "advance"}
 
 
 def test_the_gate_needs_labels(model: Path, data: Path) -> None:

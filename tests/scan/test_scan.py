@@ -109,7 +109,15 @@ def test_a_report_follows_its_schema(tmp_path: Path, data_given: bool) -> None:
     document = json.loads(dumps(report))
     jsonschema.Draft202012Validator(load_schema()).validate(document)
     assert Report.from_dict(document) == report
-    assert [r.name for r in report.perturbations] == ["gaussian", "salt", "pepper", "speckle"]
+    noises, attacks = ["gaussian", "salt", "pepper", "speckle"], ["fgsm", "pgd"]
+    assert [r.name for r in report.perturbations] == [*noises, *attacks]
+    assert [r.kind for r in report.perturbations] == ["noise"] * 4 + ["attack"] * 2
+    for found in report.perturbations:
+        assert (found.attack is not None) == (found.kind == "attack")
+        if found.attack is not None:
+            assert found.attack.labels == ("given" if data_given else "predicted")
+            assert found.attack.success is not None
+            assert (found.attack.robust_accuracy is not None) == data_given
 
 
 def close(one: LayerScore, other: LayerScore) -> None:

@@ -24,7 +24,7 @@ def standard_body(b: Builder) -> list[str]:
         NotExpandable: There is none, or none that can be read at the model's version.
     """
     node = b.node
-    standard = node.domain in ("", "ai.onnx") and onnx.defs.has(node.op_type, "")
+    standard = node.domain in ("", "ai.onnx") and onnx.defs.has(node.op_type, b.opset, "")
     if not standard or node.op_type in _LEFT_ALONE:
         raise NotExpandable(f"{node.op_type} has no function body")
     schema = onnx.defs.get_schema(node.op_type, b.opset, "")

@@ -144,6 +144,7 @@ class Scope:
         except (
             RuntimeError,
             ValueError,
+            onnx.checker.ValidationError,
             onnx.defs.SchemaError,
             onnx.shape_inference.InferenceError,
         ):

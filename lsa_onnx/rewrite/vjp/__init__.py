@@ -21,7 +21,7 @@ from lsa_onnx.rewrite.vjp import (
     sampling,
     trigonometry,
 )
-from lsa_onnx.rewrite.vjp.registry import find_rule, ruled_operators
+from lsa_onnx.rewrite.vjp.registry import find_rule, ruled_by_family, ruled_operators
 from lsa_onnx.rewrite.vjp.sweep import MissingRules, active_tensors, sweep
 from lsa_onnx.rewrite.vjp.tape import Names, Tape
 
@@ -53,6 +53,7 @@ __all__ = [
     "Tape",
     "active_tensors",
     "find_rule",
+    "ruled_by_family",
     "ruled_operators",
     "sweep",
 ]

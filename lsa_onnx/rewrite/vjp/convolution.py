@@ -1,9 +1,10 @@
-"""Adjoints of convolutions by their input.
+"""Adjoints of convolutions by their input (those by their kernel are in ``kernels``).
 
-The adjoint of a convolution is a transposed convolution. For stride 1 it is also a plain convolution
-with the kernel flipped, for which ONNX Runtime has blocked kernels that ``ConvTranspose`` lacks; the
-cheaper of the two is written. Kernels are rearranged by nodes on constants, which the runtime folds
-when it loads the model, so weights are never read here.
+The adjoint of a convolution is a transposed convolution, and ONNX Runtime's ``ConvTranspose`` adds its
+columns up on one thread. Its ``Conv`` has blocked kernels that use all of them, so wherever it pays the
+adjoint is written as a ``Conv``: with the kernel flipped for stride 1, in ``phases`` for others. Kernels
+are rearranged by nodes on constants, which the runtime folds when it loads the model, so weights are
+never read here.
 """
 
 from __future__ import annotations
@@ -13,52 +14,52 @@ from typing import Any
 
 import numpy as np
 
+from lsa_onnx.rewrite.vjp.kernels import by_kernel
+from lsa_onnx.rewrite.vjp.phases import plan_phases, write_phases
 from lsa_onnx.rewrite.vjp.registry import Adjoints, Op, RuleRefused, rule
 from lsa_onnx.rewrite.vjp.tape import Tape
 from lsa_onnx.rewrite.vjp.windows import Window, conv_window
 
 # The runtime's blocked kernels compute channels in groups of 8 or 16, wanted or not.
 _BLOCK = 8
-# Per element, adding the columns of a transposed convolution up costs about as much as this many
-# multiplications; measured on convolutions of ResNet-18 and VGG-19.
-_ADDITION = 13
-# With fewer positions than this the matrix product behind a transposed convolution is inefficient.
-_FEW_POSITIONS = 32
 
 
 @rule("Conv")
 def conv(t: Tape, op: Op, g: str) -> Adjoints:
-    """y = x ∗ w + b: dx is the transposed convolution of dy with w; db the sum of dy per channel."""
-    if t.active(op.inputs[1]):
-        raise RuleRefused("its kernel depends on the input")
+    """y = x ∗ w + b: dx is the transposed convolution of dy with w; db the sum of dy per channel.
+
+    dw is x ∗ dy, with samples for channels.
+    """
     window = conv_window(t, op)
     dx = _conv_by_input(t, op, g, window) if t.active(op.x) else None
-    bias = op.input(2)
-    db = _sum_per_channel(t, g, op.y) if bias is not None and t.active(bias) else None
-    return [dx, None, db]
+    dw = by_kernel(t, op, op.x, g, window, window.pads) if t.active(op.inputs[1]) else None
+    return [dx, dw, _by_bias(t, op, g)]
 
 
 @rule("ConvTranspose")
 def conv_transpose(t: Tape, op: Op, g: str) -> Adjoints:
-    """y is the transposed convolution of x with w: dx = dy ∗ w, with the same strides and pads."""
-    if t.active(op.inputs[1]):
-        raise RuleRefused("its kernel depends on the input")
-    window = conv_window(t, op)
-    dx = None
+    """y is the transposed convolution of x with w: dx = dy ∗ w, with the same strides and pads.
+
+    dw is dy ∗ x, with samples for channels.
+    """
+    weight, window = op.inputs[1], conv_window(t, op)
+    pads = _transposed_pads(t, op, window)
+    given: dict[str, Any] = {
+        "strides": list(window.strides),
+        "dilations": list(window.dilations),
+        "pads": pads,
+    }
+    dx = dw = None
     if t.active(op.x):
-        pads = _transposed_pads(t, op, window)
-        dx = t.op(
-            "Conv",
-            g,
-            op.inputs[1],
-            strides=list(window.strides),
-            dilations=list(window.dilations),
-            pads=pads,
-            group=op.attribute("group", 1),
-        )
+        dx = t.op("Conv", g, weight, group=op.attribute("group", 1), **given)
+    if t.active(weight):
+        dw = by_kernel(t, op, g, op.x, window, pads)
+    return [dx, dw, _by_bias(t, op, g)]
+
+
+def _by_bias(t: Tape, op: Op, g: str) -> str | None:
     bias = op.input(2)
-    db = _sum_per_channel(t, g, op.y) if bias is not None and t.active(bias) else None
-    return [dx, None, db]
+    return _sum_per_channel(t, g, op.y) if bias is not None and t.active(bias) else None
 
 
 def _sum_per_channel(t: Tape, g: str, y: str) -> str:
@@ -66,24 +67,29 @@ def _sum_per_channel(t: Tape, g: str, y: str) -> str:
 
 
 def _conv_by_input(t: Tape, op: Op, g: str, window: Window) -> str:
-    if set(window.strides) == {1} and _flipping_pays(t, op, window):
-        return _flipped_conv(t, op, g, window)
+    if set(window.strides) == {1}:
+        if _flipping_pays(t, op, window):
+            return _flipped_conv(t, op, g, window)
+    else:
+        plans = plan_phases(window, t.dims(op.x), t.dims(op.y))
+        if plans is not None:
+            return write_phases(t, op, g, window, plans)
     return _transposed_conv(t, op, g, window)
 
 
 def _flipping_pays(t: Tape, op: Op, window: Window) -> bool:
-    """Whether the flipped convolution is possible and the cheaper one, by counted multiplications."""
+    """Whether the flipped convolution is possible and the faster one.
+
+    It computes channels in whole blocks. ``ConvTranspose`` does not, but adds its columns up on one
+    thread, so it is the faster one only where a block would be half empty: behind a first layer.
+    """
     if any(pad > reach for pad, reach in zip(window.pads, window.reaches * 2, strict=True)):
         return False
-    taken, given = t.dims(op.x), t.dims(op.y)
-    if taken is None or given is None or None in (*taken[1:], *given[1:]):
+    dims, group = t.dims(op.x), op.attribute("group", 1)
+    channels = dims[1] if dims is not None else None
+    if channels is None or group > 1:
         return True
-    group = op.attribute("group", 1)
-    channels, given_channels = (d[1] // group for d in (taken, given) if d[1] is not None)
-    inside, outside = (int(np.prod(d[2:])) for d in (taken, given))  # type: ignore[arg-type]
-    blocked = -(-channels // _BLOCK) * _BLOCK
-    flipped = blocked * given_channels * inside
-    return outside < _FEW_POSITIONS or flipped <= channels * (given_channels + _ADDITION) * outside
+    return 2 * channels > -(-channels // _BLOCK) * _BLOCK
 
 
 def _flipped_conv(t: Tape, op: Op, g: str, window: Window) -> str:

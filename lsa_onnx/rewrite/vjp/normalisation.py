@@ -6,6 +6,8 @@ squares of values above 255 are too large for half precision.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx
 from onnx import helper
@@ -17,15 +19,38 @@ from lsa_onnx.rewrite.vjp.tape import Tape
 
 @rule("BatchNormalization")
 def batch_normalization(t: Tape, op: Op, g: str) -> Adjoints:
-    """y = f (x − mean) + b with f = s / √(var + ε) per channel: dx = f dy, where f is constant."""
+    """y = f (x − mean) + b with f = s r, r = 1 / √(var + ε) per channel: dx = f dy.
+
+    db = Σ dy, ds = r D with D = Σ dy (x − mean), dmean = −f Σ dy and dvar = −½ s r³ D: constants in
+    most models, but not where one sample is normalised by another.
+    """
     if op.attribute("training_mode", 0):
         raise RuleRefused("it is in training mode")
-    if any(t.active(name) for name in op.inputs[1:]):
-        raise RuleRefused("its scale, bias or statistics depend on the input")
     element = _precision(t, op.x)
     scale, variance = (_cast(t, op.inputs[index], element) for index in (1, 4))
-    factor = t.op("Mul", scale, _inverse_root(t, variance, op.attribute("epsilon", 1e-5), element))
-    return [t.op("Mul", g, _by_channel(t, _narrow(t, factor, element, op.x), op.x))]
+    inverse = _inverse_root(t, variance, op.attribute("epsilon", 1e-5), element)
+    factor = t.op("Mul", scale, inverse)
+    dx = None
+    if t.active(op.x):
+        dx = t.op("Mul", g, _by_channel(t, _narrow(t, factor, element, op.x), op.x))
+    if not any(t.active(name) for name in op.inputs[1:]):
+        return [dx]
+    return [dx, *_by_statistics(t, op, g, scale, inverse)]
+
+
+def _by_statistics(t: Tape, op: Op, g: str, scale: str, inverse: str) -> list[str]:
+    """The adjoints of scale, bias, mean and variance of a ``BatchNormalization``."""
+    element, axes = _precision(t, op.x), t.ints(0, *range(2, t.rank(op.x)))
+    wide, mean = _cast(t, g, element), _by_channel(t, op.inputs[3], op.x)
+    centred = t.op("Sub", _cast(t, op.x, element), _cast(t, mean, element))
+    total = t.op("ReduceSum", wide, axes, keepdims=0)
+    along = t.op("ReduceSum", t.op("Mul", wide, centred), axes, keepdims=0)
+    by_scale = t.op("Mul", inverse, along)
+    by_mean = t.op("Neg", t.op("Mul", t.op("Mul", scale, inverse), total))
+    root = t.op("Mul", t.op("Mul", scale, by_scale), square(t, inverse))
+    by_variance = _times(t, root, -0.5, element)
+    found = zip((by_scale, total, by_mean, by_variance), op.inputs[1:], strict=True)
+    return [_narrow(t, adjoint, element, name) for adjoint, name in found]
 
 
 def _by_channel(t: Tape, vector: str, x: str) -> str:
@@ -43,25 +68,55 @@ def _by_channel(t: Tape, vector: str, x: str) -> str:
 def layer_normalization(t: Tape, op: Op, adjoints: list[str | None]) -> Adjoints:
     """y = s x̂ + b, x̂ of mean 0 and variance 1 over the last axes: dx as in ``_standardising``.
 
-    ds = Σ dy x̂, db = Σ dy.
+    ds = Σ dy x̂, db = Σ dy. The mean and r = 1 / √(var + ε) can be outputs too: see ``_by_moments``.
     """
-    g = adjoints[0]
-    if g is None or any(adjoints[1:]):
-        raise RuleRefused("its mean or deviation is used")
-    element, scale, bias = _precision(t, op.x), op.inputs[1], op.input(2)
-    wide = _cast(t, g, element)
+    element, (g, *moments) = _precision(t, op.x), adjoints
     axes = _last_axes(t, op)
     centred, inverse = _standardised(t, op, _cast(t, op.x, element), axes, element)
+    found: list[str | None] = [None, None, None]
+    if g is not None:
+        found = _by_rows(t, op, g, centred, inverse)
+    if t.active(op.x) and any(moments):
+        parts = [found[0]] if found[0] else []
+        found[0] = t.sum([*parts, *_by_moments(t, op, moments, centred, inverse)])
+    return found
+
+
+def _by_rows(t: Tape, op: Op, g: str, centred: str, inverse: str) -> list[str | None]:
+    """The adjoints of x, scale and bias of a ``LayerNormalization``, from that of y."""
+    element, scale, bias = _precision(t, op.x), op.inputs[1], op.input(2)
+    wide = _cast(t, g, element)
     dx = ds = db = None
     if t.active(op.x):
         weighted = t.op("Mul", wide, _cast(t, scale, element))
-        dx = _narrow(t, _standardising(t, weighted, centred, inverse, axes), element, op.x)
+        dx = _standardising(t, weighted, centred, inverse, _last_axes(t, op))
+        dx = _narrow(t, dx, element, op.x)
     if t.active(scale):
         product = t.op("Mul", wide, t.op("Mul", centred, inverse))
         ds = _narrow(t, t.unbroadcast(product, scale, op.y), element, scale)
     if bias is not None and t.active(bias):
         db = _narrow(t, t.unbroadcast(wide, bias, op.y), element, bias)
     return [dx, ds, db]
+
+
+def _by_moments(
+    t: Tape, op: Op, adjoints: Sequence[str | None], centred: str, inverse: str
+) -> list[str]:
+    """What the mean and r of ``LayerNormalization`` add to dx: dmean / n, and −dr r³ (x − mean) / n."""
+    element = _precision(t, op.x)
+    ones = t.expand_like(_number(t, 1, element), op.x)
+    share = t.op("Div", _number(t, 1, element), t.op("ReduceSum", ones, _last_axes(t, op)))
+    parts = []
+    by_mean, by_root = (*adjoints, None, None)[:2]
+    if by_mean is not None:
+        mean = t.op("Mul", _cast(t, by_mean, element), share)
+        parts.append(t.expand_like(_narrow(t, mean, element, op.x), op.x))
+    if by_root is not None:
+        cube = t.op("Mul", inverse, square(t, inverse))
+        factor = t.op("Mul", t.op("Mul", _cast(t, by_root, element), share), cube)
+        root = t.op("Neg", t.op("Mul", factor, centred))
+        parts.append(_narrow(t, root, element, op.x))
+    return parts
 
 
 @rule("RMSNormalization")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import onnx
@@ -101,6 +102,7 @@ def rule(
     """
 
     def register(simple: SimpleRule) -> SimpleRule:
+        @wraps(simple)
         def full(tape: Tape, op: Op, adjoints: list[str | None]) -> Adjoints:
             first = adjoints[0]
             return () if first is None else simple(tape, op, first)
@@ -139,4 +141,19 @@ def find_rule(node: onnx.NodeProto, opset: int) -> Rule | None:
 
 def ruled_operators() -> list[str]:
     """The operators that have a rule, sorted; those of other domains as ``domain::Type``."""
-    return sorted(f"{domain}::{kind}" if domain else kind for domain, kind in _RULES)
+    return sorted(map(_full_name, _RULES))
+
+
+def ruled_by_family() -> dict[str, list[str]]:
+    """Family (the last part of the module's name) → its operators, both sorted."""
+    families: dict[str, set[str]] = {}
+    for kind, entries in _RULES.items():
+        for entry in entries:
+            family = entry.rule.__module__.rpartition(".")[2]
+            families.setdefault(family, set()).add(_full_name(kind))
+    return {family: sorted(families[family]) for family in sorted(families)}
+
+
+def _full_name(kind: tuple[str, str]) -> str:
+    domain, operator = kind
+    return f"{domain}::{operator}" if domain else operator

@@ -197,16 +197,21 @@ def sweep(
             contributions = _applied(tape, op, adjoints)
         except RuleRefused as refusal:
             missing.append(Missing(node, str(refusal)))
-            continue
+            contributions = _stand_ins(tape, node)
         except MissingRules as inner:
             missing += reversed(inner.nodes)
-            continue
+            contributions = _stand_ins(tape, node)
         for name, adjoint in contributions:
             parts.setdefault(name, []).append(adjoint)
     if missing:
         raise MissingRules(missing[::-1])
     totals = {name: _total(tape, name, parts) for name in sources}
     return {name: total for name, total in totals.items() if total is not None}
+
+
+def _stand_ins(tape: Tape, node: onnx.NodeProto) -> list[tuple[str, str]]:
+    """Tensors in place of their own adjoints: the sweep goes on to find what else is missing."""
+    return [(name, name) for name in dict.fromkeys(node_inputs(node)) if tape.active(name)]
 
 
 def _total(tape: Tape, name: str, parts: dict[str, list[str]]) -> str | None:

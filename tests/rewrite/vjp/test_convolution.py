@@ -114,3 +114,41 @@ def test_bias_that_depends_on_an_input() -> None:
     )
     x = samples(3, 2, 2, 5, 4)
     linear_check(proto, {"x": x, "b": np.asarray([0.1, 0.2, 0.3], np.float32)})
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_kernels_that_depend_on_an_input(data: st.DataObject) -> None:
+    op = data.draw(st.sampled_from(["Conv", "ConvTranspose"]))
+    kernel = tuple(data.draw(st.integers(1, 3)) for _ in range(2))
+    group = data.draw(st.sampled_from([1, 1, 2]))
+    given: dict[str, Any] = {
+        "strides": [data.draw(st.integers(1, 3)) for _ in range(2)],
+        "dilations": [data.draw(st.integers(1, 2)) for _ in range(2)],
+        "pads": [data.draw(st.integers(0, (k - 1) // 2)) for k in kernel * 2],
+        "group": group,
+    }
+    if op == "ConvTranspose":
+        given["output_padding"] = [data.draw(st.integers(0, s - 1)) for s in given["strides"]]
+    shape = (3 * group, 2, *kernel) if op == "Conv" else (2 * group, 3, *kernel)
+    x = samples(3, 2, 2 * group, data.draw(st.integers(6, 8)), 5)
+    # Nothing is known of the sizes of the input, nor of the batch.
+    proto = model(
+        [node(op, ["x", "w"], ["y"], **given)],
+        [value("x", ["N", 2 * group, "H", "W"]), value("w", shape)],
+        [value("y", None)],
+        opset=18,
+    )
+    linear_check(proto, {"x": x, "w": weight(1, *shape)})
+
+
+@pytest.mark.parametrize("auto_pad", ["SAME_UPPER", "SAME_LOWER"])
+@pytest.mark.parametrize("strides", [1, 2])
+def test_kernels_of_one_dimension_with_automatic_padding(auto_pad: str, strides: int) -> None:
+    proto = model(
+        [node("Conv", ["x", "w"], ["y"], strides=[strides], auto_pad=auto_pad)],
+        [value("x", ["N", 2, 9]), value("w", [3, 2, 4])],
+        [value("y", None)],
+        opset=18,
+    )
+    linear_check(proto, {"x": samples(3, 2, 2, 9), "w": weight(1, 3, 2, 4)})

@@ -72,11 +72,17 @@ def test_batch_normalisation_in_training_mode_is_refused() -> None:
     assert "training mode" in caught.value.nodes[0].reason
 
 
-def test_batch_normalisation_by_computed_statistics_is_refused() -> None:
-    proto = one_node("BatchNormalization", {"x": np.zeros((2, 3)), **statistics(3)})
-    with pytest.raises(MissingRules) as caught:
-        pulled_back(proto, ["scale"])
-    assert "depend on the input" in caught.value.nodes[0].reason
+@pytest.mark.parametrize("knowledge", ["fixed", "free"])
+@pytest.mark.parametrize("shape", [(4, 3), (2, 3, 4, 5)])
+def test_batch_normalisation_by_computed_statistics(shape: tuple[int, ...], knowledge: str) -> None:
+    verify("BatchNormalization", {"x": drawn(0, shape), **statistics(3)}, knowledge=knowledge)
+
+
+def test_batch_normalisation_by_one_computed_statistic() -> None:
+    known = statistics(3)
+    feeds = {"x": drawn(0, (2, 3, 4)), "mean": known.pop("mean")}
+    order = ["x", "scale", "bias", "mean", "variance"]
+    verify("BatchNormalization", feeds, weights=known, inputs=order)
 
 
 # Over the last axes
@@ -100,16 +106,28 @@ def test_layer_normalisation_from_an_axis_counted_from_the_front(axis: int) -> N
     verify("LayerNormalization", feeds, weights=weights, axis=axis, epsilon=0.1, coarse=True)
 
 
-def test_layer_normalisation_whose_deviation_is_used_is_refused() -> None:
+@pytest.mark.parametrize("outputs", [["z", "mean"], ["z", "", "root"], ["z", "mean", "root"]])
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_layer_normalisation_whose_moments_are_used(outputs: list[str], axis: int) -> None:
     nodes = [
-        node("LayerNormalization", ["x", "scale"], ["z", "mean", "deviation"]),
-        node("Mul", ["z", "deviation"], ["y"]),
+        node("LayerNormalization", ["x", "scale"], outputs, axis=axis, epsilon=0.1),
+        node("Sum", [name for name in outputs if name], ["y"]),
     ]
-    weights = {"scale": np.ones(3, np.float32)}
-    proto = model(nodes, [value("x", ["N", 3])], [value("y", ["N", 3])], weights, opset=18)
-    with pytest.raises(MissingRules) as caught:
-        pulled_back(proto, ["x"])
-    assert "mean or deviation" in caught.value.nodes[0].reason
+    weights = {"scale": drawn(1, (2, 4, 3)[axis:]).astype(np.float32)}
+    proto = model(nodes, [value("x", ["N", 4, 3])], [value("y", None)], weights, opset=18)
+    feeds = {"x": drawn(0, (2, 4, 3)).astype(np.float32)}
+    check(proto, feeds, ["x"], step=1e-2, tolerance=1e-2)
+
+
+def test_moments_of_a_layer_normalisation_alone() -> None:
+    nodes = [node("LayerNormalization", ["x", "scale"], ["z", "mean", "root"], epsilon=0.5)]
+    nodes.append(node("Mul", ["mean", "root"], ["y"]))
+    weights = {"scale": np.ones(2, np.float32)}
+    proto = model(nodes, [value("x", ["N", 2])], [value("y", None)], weights, opset=18)
+    found = adjoints(proto, {"x": np.array([[1, 2]], np.float32)})["x"]
+    # m = 1.5, r = 1 / √(¼ + ½): r dm is r / 2 for each x, and m dr is −m r³ (x − m) / 2.
+    r, m = 0.75**-0.5, 1.5
+    np.testing.assert_allclose(found, [[r / 2 + m * r**3 / 4, r / 2 - m * r**3 / 4]], rtol=1e-5)
 
 
 @pytest.mark.parametrize("knowledge", KNOWLEDGE)

@@ -1,0 +1,30 @@
+"""An ``Adversary`` for a model and data, opened as a scan opens it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lsa_onnx.prediction import find_head
+from lsa_onnx.scan import Listener, ScanOptions, open_subject
+from lsa_onnx.scan.adversary import Adversary, open_adversary
+from lsa_onnx.scan.clean import run_clean
+from lsa_onnx.scan.instrument import lay_groundwork
+from tests.scan.helpers import CPU
+
+
+def opened(model: Path, data: Path | None = None, **given: Any) -> Adversary:
+    """With synthetic inputs where there are no data."""
+    options = ScanOptions(data=data, device="cpu", **given)
+    subject = open_subject(str(model), options)
+    head = find_head(subject.model.proto, lowest_wins=options.decision == "min")
+    ground = lay_groundwork(subject, options, CPU)
+    clean = run_clean(
+        subject,
+        head,
+        CPU,
+        ground.batch,
+        one_by_one=ground.plan.fixed_batch == 1,
+        listener=Listener(),
+    )
+    return open_adversary(subject, ground.plan, head, clean, ground.probe, CPU, options)
