@@ -160,7 +160,7 @@ def _document(
         tool_version=__version__,
         created=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
         model=model_section(subject, head),
-        input=input_section(subject),
+        input=input_section(subject, _linf(outcomes)),
         data=data,
         run=_run_section(running, device, options, time.perf_counter() - started),
         labels="given" if subject.dataset.labels is not None else "predicted",
@@ -177,6 +177,11 @@ def _document(
             repeatable=bench.clean.repeatable,
         ),
     )
+
+
+def _linf(outcomes: Sequence[Sequence[Outcome]]) -> list[float]:
+    records = [each.record for attack in outcomes for each in attack]
+    return [record.eps for record in records if record.norm == "linf"]
 
 
 def _strongest(options: EvaluationOptions, subject: Subject) -> list[Attack]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import platform
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import onnx
@@ -80,7 +81,7 @@ def assemble(findings: Findings) -> Report:
         tool_version=__version__,
         created=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
         model=model_section(f.subject, f.head),
-        input=input_section(f.subject),
+        input=input_section(f.subject, _linf(f)),
         data=data,
         run=_run_section(f),
         accuracy=f.clean.accuracy,
@@ -92,6 +93,11 @@ def assemble(findings: Findings) -> Report:
         verdict=verdict(f.instrument.layers, f.results, mvl, f.clean.accuracy),
         warnings=cautions(evidence),
     )
+
+
+def _linf(f: Findings) -> list[float]:
+    attacks = [result.attack for result in f.results if result.attack is not None]
+    return [attack.eps for attack in attacks if attack.norm == "linf"]
 
 
 def _attempts(f: Findings) -> list[Attempt]:
@@ -140,12 +146,18 @@ def model_section(subject: Subject, head: Head | None) -> ModelSection:
     )
 
 
-def input_section(subject: Subject) -> InputSection:
-    """What a report says of the input that is perturbed."""
+def input_section(subject: Subject, eps: Iterable[float] = ()) -> InputSection:
+    """What a report says of the input that is perturbed.
+
+    Args:
+        subject: Model and data.
+        eps: How far linf attacks may go, in units of the declared range.
+    """
     spec = subject.spec
     notes = [f"{value.name!r} is held, not perturbed" for value in subject.held]
     if not spec.is_identity:
         notes.append("normalisation is part of the scanned graph; strengths are in the range above")
+        notes += [_effective(subject, each) for each in dict.fromkeys(eps) if each > 0]
     return InputSection(
         name=subject.input.name,
         range=(spec.low, spec.high),
@@ -155,6 +167,12 @@ def input_section(subject: Subject) -> InputSection:
         source=spec.source,
         notes=notes,
     )
+
+
+def _effective(subject: Subject, eps: float) -> str:
+    """What ``eps`` comes to behind the normalisation: what other tools would have to be given."""
+    own = ", ".join(f"{eps * abs(scale):.3g}" for scale in subject.scale.ravel())
+    return f"eps {eps:g} is {own} in the units that the model itself takes, by channel"
 
 
 def data_section(subject: Subject) -> DataSection:
