@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lsa_onnx.errors import DataError
-from lsa_onnx.files import check_writable, write_atomically
+from lsa_onnx.files import check_writable, write_atomically, writing_atomically
 
 posix = pytest.mark.skipif(
     sys.platform == "win32", reason="needs POSIX permissions, links and devices"
@@ -202,3 +202,36 @@ def test_path_with_a_line_break_stays_on_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"ab\\nsent") as caught:
         check_writable(tmp_path / "ab\nsent" / "x")
     assert "\n" not in str(caught.value)
+
+
+def test_a_stream_takes_the_place_of_the_earlier_file_at_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "adv.npz"
+    path.write_bytes(b"earlier")
+    with writing_atomically(path) as file:
+        for part in (b"one, ", b"two, ", b"three"):
+            file.write(part)
+        file.flush()
+        assert path.read_bytes() == b"earlier"
+        assert len(names_in(tmp_path)) == 2
+    assert path.read_bytes() == b"one, two, three"
+    assert names_in(tmp_path) == ["adv.npz"]
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_a_stream_that_is_left_in_the_middle_leaves_the_earlier_file(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
+    path = tmp_path / "adv.npz"
+    path.write_bytes(b"earlier")
+    with pytest.raises(error), writing_atomically(path) as file:
+        file.write(b"half of it")
+        raise error
+    assert path.read_bytes() == b"earlier"
+    assert names_in(tmp_path) == ["adv.npz"]
+
+
+def test_a_disk_that_fills_up_in_the_middle_of_a_stream(tmp_path: Path) -> None:
+    path = tmp_path / "adv.npz"
+    with pytest.raises(DataError, match=r"adv\.npz': the disk is full"), writing_atomically(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert names_in(tmp_path) == []

@@ -144,3 +144,48 @@ def test_a_head_behind_a_softmax_is_preferred_to_a_matrix() -> None:
 def test_what_an_output_says(kind: Any, values: Any, expected: list[int] | None) -> None:
     classes = predicted_classes(Head("y", kind, None, ""), {"y": values})
     assert (None if classes is None else classes.tolist()) == expected
+
+
+COSTS = np.array([[0.3, 0.1, 0.2], [-5.0, 4.0, -6.0], [1.0, 1.0, 2.0]])
+
+
+def test_the_lowest_score_wins_where_scores_are_costs() -> None:
+    cheapest = Head("y", "scores", "y", "", lowest_wins=True)
+    found = predicted_classes(cheapest, {"y": COSTS})
+    assert found is not None
+    assert found.tolist() == [1, 2, 0]
+    assert found.dtype == np.int64
+
+
+@pytest.mark.parametrize("lowest_wins", [False, True])
+@pytest.mark.parametrize("op", [None, "Softmax", "LogSoftmax"])
+def test_how_scores_are_read_is_the_users_to_say(op: str | None, lowest_wins: bool) -> None:
+    nodes = [graphs.node(op, ["z"], ["y"], axis=1)] if op else []
+    proto = headed(*nodes, shape=["N", 4])
+    head = find_head(proto, lowest_wins=lowest_wins)
+    assert head is not None
+    assert head.lowest_wins == lowest_wins
+    assert head.found.endswith(", the lowest score wins") == lowest_wins
+    classes = predicted_classes(head, graphs.run(proto, {"x": X}))
+    assert classes is not None
+    scores = X @ graphs.weight(0, 5, 4)
+    expected = scores.argmin(1) if lowest_wins else scores.argmax(1)
+    assert classes.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(("op", "lowest"), [("ArgMax", False), ("ArgMin", True)])
+@pytest.mark.parametrize("said", [False, True])
+def test_a_model_that_chooses_the_class_itself_is_believed(
+    op: str, lowest: bool, said: bool
+) -> None:
+    """Its answer is the class, whatever the user says of scores; the graph tells how it was chosen."""
+    node = graphs.node(op, ["z"], ["y"], axis=1, keepdims=0)
+    proto = headed(node, shape=["N"], dtype="int64")
+    head = find_head(proto, lowest_wins=said)
+    assert head is not None
+    assert (head.kind, head.logits, head.lowest_wins) == ("class", "z", lowest)
+    assert "lowest score wins" not in head.found
+    classes = predicted_classes(head, graphs.run(proto, {"x": X}))
+    assert classes is not None
+    scores = X @ graphs.weight(0, 5, 4)
+    assert classes.tolist() == (scores.argmin(1) if lowest else scores.argmax(1)).tolist()

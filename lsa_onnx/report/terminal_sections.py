@@ -79,4 +79,5 @@ def _input(section: InputSection) -> list[str]:
         f"std {text.numbers(section.std)}" if section.std else "",
         visible(section.layout or ""),
         f"from {section.source}",
+        *map(visible, section.notes),
     ]

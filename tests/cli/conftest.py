@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,24 +10,8 @@ import pytest
 
 from lsa_cli.main import main
 from tests import graphs
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def line(self) -> str:
-        """The only line on stderr."""
-        (line,) = self.err.splitlines()
-        return line
-
-
-Cli = Callable[..., Outcome]
+from tests.cli.command_line import Cli, Outcome
+from tests.cli.refusals import image_folder
 
 
 @pytest.fixture
@@ -66,3 +48,10 @@ def data(tmp_path: Path) -> Path:
     path = tmp_path / "data.npz"
     np.savez(path, x=x, y=y)
     return path
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of models and data, also the current one, so that paths are short."""
+    monkeypatch.chdir(tmp_path)
+    return image_folder(tmp_path)

@@ -19,7 +19,7 @@ from lsa_cli.main import COMMANDS
 from lsa_onnx._version import __version__
 from lsa_onnx.report import read_report
 from tests import graphs
-from tests.cli.conftest import Cli
+from tests.cli.command_line import Cli
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -46,7 +46,14 @@ def test_help_lists_the_options(cli: Cli, name: str, flag: str) -> None:
     expected = {
         "scan": ("--data", "--labels", "--range", "--mean", "--layout", "--attack", "--perturbed",
                  "--layers", "--eta", "--top-k", "--max-memory", "--device", "--expect-accuracy",
-                 "--json", "--html", "--samples", "--seed", "--batch", "--quiet"),
+                 "--json", "--html", "--samples", "--seed", "--batch", "--quiet", "--eps", "--norm",
+                 "--steps", "--restarts", "--momentum", "--objective", "--straight-through",
+                 "--save-adversarial", "--perturb", "--hold", "--decision", "fgsm", "auto"),
+        "evaluate": ("--data", "--labels", "--range", "--mean", "--layout", "--attack", "--eps-list",
+                     "--norm", "--steps", "--restarts", "--momentum", "--objective", "--decision",
+                     "--straight-through", "--save-adversarial", "--perturb", "--hold", "--device",
+                     "--max-memory", "--expect-accuracy", "--json", "--samples", "--seed", "--batch",
+                     "--quiet", "fgsm", "auto"),
         "layers": ("--layers", "--device", "--json"),
         "expose": ("--output", "--layers", "--device"),
         "demo": ("--html", "--json", "--open"),

@@ -12,7 +12,7 @@ import pytest
 from lsa_onnx import attacks
 from lsa_onnx.report import load_schema, read_report
 from tests import graphs
-from tests.cli.conftest import Cli
+from tests.cli.command_line import Cli
 
 CPU = ("--device", "cpu")
 
@@ -93,9 +93,39 @@ def test_a_missed_gate_is_exit_code_1(cli: Cli, model: Path, data: Path, tmp_pat
     assert report.read_text() == "earlier"
 
 
-def test_the_default_perturbations_are_all_noises(cli: Cli, model: Path, data: Path) -> None:
+def test_the_default_perturbations_are_all_noises_fgsm_and_pgd(
+    cli: Cli, model: Path, data: Path
+) -> None:
     report = json.loads(cli("scan", model, "--data", data, "-q", "--json", "-").out)
-    assert [found["name"] for found in report["perturbations"]] == list(attacks.NOISES)
+    names = [found["name"] for found in report["perturbations"]]
+    assert names == [*attacks.NOISES, "fgsm", "pgd"]
+    assert [found["attack"] is not None for found in report["perturbations"]] == 4 * [0] + 2 * [1]
+    assert "noise-only" not in {warning["code"] for warning in report["warnings"]}
+
+
+def test_attack_options_reach_the_report(cli: Cli, model: Path, data: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "adv.npz"
+    done = cli(
+        "scan", model, "--data", data, "--samples", 8, "--attack", "pgd", "--attack", "fgsm=0.1",
+        "--eps", "12%", "--norm", "l2", "--steps", 3, "--restarts", 2, "--momentum", 0.5,
+        "--objective", "margin", "--save-adversarial", kept, "--json", "-", "-q", *CPU,
+    )  # fmt: skip
+    assert (done.code, done.err) == (0, "")
+    pgd, fgsm = json.loads(done.out)["perturbations"]
+    parameters = pgd["parameters"]
+    assert parameters["algorithm"] == "pgd"
+    assert (parameters["eps"], parameters["norm"], parameters["steps"]) == (0.12, "l2", 3)
+    assert (parameters["restarts"], parameters["momentum"]) == (2, 0.5)
+    assert (pgd["attack"]["objective"], pgd["attack"]["white_box"]) == ("margin", True)
+    assert (fgsm["attack"]["eps"], fgsm["attack"]["norm"]) == (0.1, "l2")
+    assert kept.stat().st_size > 0
+
+
+def test_what_an_attack_did_is_shown(cli: Cli, model: Path, data: Path) -> None:
+    done = cli("scan", model, "--data", data, "--attack", "pgd", "--eps", "0.3", "-q", *CPU)
+    assert done.code == 0
+    assert re.search(r"\bpgd\b.*0\.3", done.out)
+    assert "Warning large-eps" in done.out
 
 
 @pytest.mark.parametrize("verbose", [True, False])

@@ -139,6 +139,8 @@ def _is_older(node: onnx.NodeProto) -> bool:
 
 
 def _as_array(value: Any) -> Any:
+    if isinstance(value, onnx.TensorProto):
+        return numpy_helper.to_array(value)
     return np.asarray(value) if isinstance(value, np.generic | np.ndarray) else value
 
 

@@ -252,13 +252,14 @@ def _compared(
     def along(moved: Array) -> float:
         return weigh({**feeds, name: moved})
 
-    for drawn in directions(point.shape, rng):
+    for drawn, slack in directions(flat, rng):
         direction = np.where(np.isfinite(point), drawn, 0)
-        found = _trusted(along, point, direction, precision, length)
+        allowed = precision.tolerance * slack
+        found = _trusted(along, point, direction, precision.steps, lambda d: allowed * _scale(d, length))
         if found is None:
             return Verdict(Outcome.NOT_SMOOTH)
         written = float((flat * direction).sum())
-        if abs(found.value - written) > precision.tolerance * _scale(found, length):
+        if abs(found.value - written) > allowed * _scale(found, length):
             return Verdict(Outcome.DISAGREES, f"{written:.6g}, not {found.value:.6g}")
     return Verdict(Outcome.CHECKED)
 
@@ -271,15 +272,15 @@ def _trusted(
     function: Callable[[Array], float],
     point: Array,
     direction: Array,
-    precision: Precision,
-    length: float,
+    steps: Sequence[float],
+    allowed: Callable[[Slope], float],
 ) -> Slope | None:
     """The derivative by the first step whose result can be told from noise and kinks."""
     reach = max(1.0, float(np.abs(point).max(initial=0.0, where=np.isfinite(point))))
     widest = max(1.0, float(np.abs(direction).max(initial=0.0)))
-    for step in precision.steps:
+    for step in steps:
         found = slope(function, point, direction, step * reach / widest)
-        if found.doubt <= precision.tolerance / 2 * _scale(found, length):
+        if found.doubt <= allowed(found) / 2:
             return found
     return None
 

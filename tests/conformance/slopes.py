@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ Scalar = Callable[[Array], float]
 # Of each, this many directions: along single elements, and along all of them.
 _SINGLE = 4
 _DENSE = 4
+# Inputs with more elements are images, of networks.
+_LARGE = 50_000
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,21 @@ def _moved(point: Array, direction: Array, size: float) -> Array:
     return np.asarray(point + (size * direction).astype(point.dtype))
 
 
-def directions(shape: Sequence[int], rng: np.random.Generator) -> Iterator[Array]:
-    """Directions that tell a wrong gradient from a right one, also in a single element."""
-    count = int(np.prod(shape))
+def directions(gradient: Array, rng: np.random.Generator) -> Iterator[tuple[Array, float]]:
+    """Directions that tell a wrong gradient from a right one, also in a single element.
+
+    Yields:
+        Each with how many times the usual error is allowed. Along single elements of an image too
+        little happens, and random directions cross many kinks; along the gradient itself it is most.
+    """
+    shape, count = gradient.shape, gradient.size
+    if count > _LARGE:
+        unit = gradient / np.sqrt(np.mean(gradient**2)) / 10
+        yield unit, 1
+        yield np.where(rng.random(shape) < 0.5, unit, 0), 1
+        yield rng.standard_normal(shape), 5
+        return
     for index in rng.permutation(count)[:_SINGLE]:
-        yield np.eye(1, count, index).reshape(shape)
-    if count > 1:
-        for _ in range(_DENSE):
-            yield rng.standard_normal(shape)
+        yield np.eye(1, count, index).reshape(shape), 1
+    for _ in range(_DENSE if count > 1 else 0):
+        yield rng.standard_normal(shape), 1

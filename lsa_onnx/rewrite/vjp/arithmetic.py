@@ -240,3 +240,16 @@ def cumsum(t: Tape, op: Op, g: str) -> Adjoints:
     """y = sums up to each entry along an axis: dx sums dy from the other end."""
     reverse, exclusive = op.attribute("reverse", 0), op.attribute("exclusive", 0)
     return [t.op("CumSum", g, op.inputs[1], reverse=1 - reverse, exclusive=exclusive)]
+
+
+@rule("Range")
+def numbers(t: Tape, op: Op, g: str) -> Adjoints:
+    """yᵢ = start + i delta: dstart = Σ dy, ddelta = Σ i dy; the limit only sets how many there are."""
+    start, _, delta = op.inputs
+    dstart = ddelta = None
+    if t.active(start):
+        dstart = t.reshape_like(t.op("ReduceSum", g, keepdims=0), start)
+    if t.active(delta):
+        places = t.op("Div", t.op("Sub", op.y, start), delta)
+        ddelta = t.reshape_like(t.op("ReduceSum", t.op("Mul", g, places), keepdims=0), delta)
+    return [dstart, None, ddelta]

@@ -7,6 +7,7 @@ to, and its adjoint is 0 (Bengio et al. 2013; Esser et al. 2020, Eq. 3).
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 
 from lsa_onnx.rewrite.vjp.registry import Adjoints, Op, RuleRefused, rule, rule_of_all
@@ -35,7 +36,8 @@ def quantize(t: Tape, op: Op, g: str) -> Adjoints:
     """y = clip(round(x / scale) + zero point): dx = dy / scale where nothing is clipped."""
     _refuse_blocks(op)
     scale = _along_axis(t, op, op.inputs[1])
-    return [_as_type_of(t, t.op("Div", _inside(t, op.y, g), scale), op.x)]
+    inside = _where_not_clipped(t, op, g, scale)
+    return [_as_type_of(t, t.op("Div", inside, scale), op.x)]
 
 
 @rule_of_all("DynamicQuantizeLinear")
@@ -53,30 +55,38 @@ def _refuse_blocks(op: Op) -> None:
         raise RuleRefused("it has a scale per block")
 
 
-def _inside(t: Tape, quantised: str, g: str) -> str:
-    """``g`` where ``quantised`` is not at an end of what its type can hold."""
-    bounds = _RANGES.get(t.known.element(quantised) or 0)
+def _where_not_clipped(t: Tape, op: Op, g: str, scale: str) -> str:
+    """``g``, but 0 where x is rounded to a number that the type of y cannot hold.
+
+    The ends themselves are not clipped: the black of an image is often the lowest number.
+    """
+    bounds = _RANGES.get(t.known.element(op.y) or 0)
     if bounds is None:
         return g
-    value = t.op("Cast", quantised, to=_FLOAT)
-    low, high = (t.constant(float(bound), "float32") for bound in bounds)
-    free = t.op("And", t.op("Greater", value, low), t.op("Less", value, high))
-    return t.op("Where", free, g, t.constant(0.0, "float32"))
+    ends = [t.constant(end, np.float32) for end in (bounds[0] - 0.5, bounds[1] + 0.5)]
+    zero = op.input(2)
+    if zero is not None:
+        shifted = _along_axis(t, op, zero)
+        ends = [t.op("Sub", end, shifted) for end in ends]
+    x = _as_float(t, op.x, op.x)
+    low, high = (t.op("Mul", end, scale) for end in ends)
+    free = t.op("And", t.op("GreaterOrEqual", x, low), t.op("LessOrEqual", x, high))
+    return t.op("Where", free, g, t.constant(0, np.float32))
 
 
-def _along_axis(t: Tape, op: Op, scale: str) -> str:
-    """``scale`` in float32, shaped to broadcast against the tensor: one per tensor, or per axis."""
-    scale = _as_float(t, scale, scale)
-    dims = t.dims(scale) or t.dims(op.inputs[1])
-    if dims is None or dims in ((), (1,)):
-        return scale
-    rank = t.rank(op.x)
+def _along_axis(t: Tape, op: Op, name: str) -> str:
+    """A scale or zero point in float32, shaped to broadcast: there is one, or one per entry of an axis."""
+    number = _as_float(t, name, name)
+    if t.rank(name) == 0 or t.dims(name) == (1,):
+        return number
     axis = t.axis(op.attribute("axis", 1), op.x)
-    return t.op("Reshape", scale, t.ints(*(-1 if a == axis else 1 for a in range(rank))))
+    shape = [-1 if a == axis else 1 for a in range(t.rank(op.x))]
+    return t.op("Reshape", number, t.ints(*shape))
 
 
 def _as_float(t: Tape, value: str, like: str) -> str:
-    return value if t.element(like) == _FLOAT else t.op("Cast", value, to=_FLOAT)
+    """``value``, which has the type of the tensor ``like``, in float32."""
+    return value if t.known.element(like) == _FLOAT else t.op("Cast", value, to=_FLOAT)
 
 
 def _as_type_of(t: Tape, value: str, name: str) -> str:

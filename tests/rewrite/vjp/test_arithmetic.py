@@ -167,6 +167,17 @@ def test_running_sums(axis: int, reverse: int, exclusive: int) -> None:
     verify("CumSum", feeds, weights=weights, reverse=reverse, exclusive=exclusive)
 
 
+def test_numbers_in_a_row() -> None:
+    feeds = {"start": np.array(0.5), "limit": np.array(4.1), "delta": np.array(0.7)}
+    proto = one_node("Range", feeds)
+    check(proto, feeds, ["start", "delta"])
+    check_on_runtime(proto, {"start": feeds["start"], "limit": feeds["limit"], "delta": feeds["delta"]})
+    single = {name: array.astype(np.float32) for name, array in feeds.items()}
+    # Six numbers, 0 to 5 times delta; the limit has no adjoint.
+    found = adjoints(one_node("Range", single), single)
+    assert {name: float(x) for name, x in found.items()} == {"start": 6, "delta": pytest.approx(15)}
+
+
 # Types
 
 
