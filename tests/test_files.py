@@ -223,9 +223,14 @@ def test_a_stream_that_is_left_in_the_middle_leaves_the_earlier_file(
 ) -> None:
     path = tmp_path / "adv.npz"
     path.write_bytes(b"earlier")
-    with pytest.raises(error), writing_atomically(path) as file:
-        file.write(b"half of it")
-        raise error
+
+    def half() -> None:
+        with writing_atomically(path) as file:
+            file.write(b"half of it")
+            raise error
+
+    with pytest.raises(error):
+        half()
     assert path.read_bytes() == b"earlier"
     assert names_in(tmp_path) == ["adv.npz"]
 

@@ -114,7 +114,9 @@ def _with_weights(model: onnx.ModelProto, rng: np.random.Generator) -> onnx.Mode
 
 def _subject(model: onnx.ModelProto | None) -> str:
     assert model is not None
-    node = next(n for n in model.graph.node if n.op_type != "Constant" or len(model.graph.node) == 1)
+    node = next(
+        n for n in model.graph.node if n.op_type != "Constant" or len(model.graph.node) == 1
+    )
     return f"{node.domain}::{node.op_type}" if node.domain else str(node.op_type)
 
 
@@ -145,7 +147,8 @@ def _as_array(value: Any) -> Any:
 
 
 def _declared(model: onnx.ModelProto, name: str) -> onnx.TypeProto:
-    return next(value.type for value in model.graph.input if value.name == name)
+    kind: onnx.TypeProto = next(v.type for v in model.graph.input if v.name == name)
+    return kind
 
 
 def _read(path: Path, kind: onnx.TypeProto) -> Any:

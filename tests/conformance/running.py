@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 import onnxruntime as ort
 from onnx.reference import ReferenceEvaluator
+
+if TYPE_CHECKING:
+    import onnx
 
 Run = Callable[[Mapping[str, Any]], dict[str, Any]]
 

@@ -95,7 +95,9 @@ class Exact:
             values = answer(self.run, feeds)
             if values is None or any(np.shape(values[n]) != w.shape for n, w in weights.items()):
                 return float("nan")
-            parts = (np.asarray(values[n], np.float64)[w != 0] @ w[w != 0] for n, w in weights.items())
+            parts = (
+                np.asarray(values[n], np.float64)[w != 0] @ w[w != 0] for n, w in weights.items()
+            )
             return float(sum(parts))
 
         return weigh
@@ -127,9 +129,7 @@ def with_constants(case: Case, names: Sequence[str]) -> Case:
 def sizes(case: Case) -> list[str]:
     """The float inputs that set sizes."""
     nodes = case.model.graph.node
-    set_sizes = {
-        name for n in nodes for i, name in enumerate(n.input) if (n.op_type, i) in _SIZES
-    }
+    set_sizes = {name for n in nodes for i, name in enumerate(n.input) if (n.op_type, i) in _SIZES}
     return [name for name in float_inputs(case) if name in set_sizes]
 
 
@@ -192,8 +192,10 @@ def _same(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
             continue
         got, rough = np.asarray(found[name], np.float64), value.astype(np.float64)
         near = 2e-2 if value.dtype.itemsize == 2 else 1e-4
-        clipped = (np.clip(array, -HUGE, HUGE) for array in (got, rough))
-        if got.shape != rough.shape or not np.allclose(*clipped, near, near, equal_nan=True):
+        if got.shape != rough.shape:
+            return False
+        a, b = (np.clip(array, -HUGE, HUGE) for array in (got, rough))
+        if not np.allclose(a, b, rtol=near, atol=near, equal_nan=True):
             return False
     return True
 
@@ -218,5 +220,3 @@ def _is_precise(run: Run, feeds: Mapping[str, Any], wrt: Sequence[str]) -> bool:
         if rounding.max(initial=0.0) > 1e-9 * max(1.0, np.abs(a[usable]).max(initial=0.0)):
             return False
     return bool(names)
-
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,9 @@ WITHOUT_DATA = [
 CM_TOLERANCE = 1e-5
 
 
-def options(name: str, shared: Path, **more: Any) -> ScanOptions:
+def options(name: str, files: Mapping[str, Path], **more: Any) -> ScanOptions:
     data, spec, _ = WITH_DATA.get(name, (None, {}, None))
-    return ScanOptions(data=shared / data if data else None, device="cpu", **spec, **more)
+    return ScanOptions(data=files[data] if data else None, device="cpu", **spec, **more)
 
 
 def assert_explained(report: Report) -> None:
@@ -66,8 +67,8 @@ def assert_explained(report: Report) -> None:
 
 
 @pytest.mark.parametrize("name", [*WITH_DATA, *WITHOUT_DATA])
-def test_every_model_is_scanned(name: str, shared: Path) -> None:
-    report = scan(shared / "models" / f"{name}.onnx", options(name, shared, samples=16))
+def test_every_model_is_scanned(name: str, shared: Path, images: dict[str, Path]) -> None:
+    report = scan(shared / "models" / f"{name}.onnx", options(name, images, samples=8, steps=2))
     assert_explained(report)
     assert report.run.engine == "optimised twin"
     assert report.data.synthetic == (name in WITHOUT_DATA)
@@ -78,7 +79,8 @@ def test_every_model_is_scanned(name: str, shared: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WITH_DATA)
 def test_clean_accuracy_is_the_published_one(name: str, shared: Path) -> None:
-    chosen = options(name, shared, samples=2000, perturbations=("gaussian",))
+    files = {MNIST: shared / MNIST, CIFAR: shared / CIFAR}
+    chosen = options(name, files, samples=2000, perturbations=("gaussian",))
     report = scan(shared / "models" / f"{name}.onnx", chosen)
     assert report.accuracy is not None
     assert report.accuracy.n == 2000
@@ -88,10 +90,10 @@ def test_clean_accuracy_is_the_published_one(name: str, shared: Path) -> None:
 @pytest.mark.parametrize("selection", ["activations", "all"])
 @pytest.mark.parametrize("name", [*WITH_DATA, *WITHOUT_DATA])
 def test_scores_equal_numpy_on_the_exposed_model(
-    name: str, selection: str, shared: Path, tmp_path: Path
+    name: str, selection: str, shared: Path, images: dict[str, Path], tmp_path: Path
 ) -> None:
     model = shared / "models" / f"{name}.onnx"
-    chosen = options(name, shared, samples=4, layers=(selection,), perturbations=("gaussian",))
+    chosen = options(name, images, samples=4, layers=(selection,), perturbations=("gaussian",))
     report = scan(model, chosen)
     exposed = tmp_path / "exposed.onnx"
     names = write_exposed(model, exposed, (selection,), resolve_device("cpu"))

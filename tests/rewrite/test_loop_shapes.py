@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from lsa_onnx.rewrite.shapes import KnownShapes
-from tests.graphs import Shape, model, node, value, weight
+from tests.graphs import Shape, loop_net, model, node, value, weight
 
 Array = NDArray[Any]
 
@@ -124,3 +124,19 @@ def test_two_loops_may_be_of_different_length() -> None:
     shapes = known([*main, node("Neg", ["x"], ["y"])], [2, 3])
     assert shapes.dims("all0") == shapes.dims("all1") == (None, 2, 3)
     assert not shapes.same_shape("all0", "all1")
+
+
+def test_bodies_that_read_axes_of_the_graph_around_them() -> None:
+    (loop,) = (n for n in loop_net().graph.node if n.op_type == "Loop")
+    body = loop.attribute[0].g
+    body.node[0].CopyFrom(node("Unsqueeze", ["h", "axes"], ["wide"]))
+    body.node.insert(1, node("ReduceSum", ["wide", "axes"], ["flat"], keepdims=0))
+    body.node.insert(2, node("Add", ["state", "flat"], ["next"]))
+    nodes = [node("MatMul", ["x", "w"], ["h"]), loop]
+    weights = {"w": weight(0, 5, 4), "rounds": np.asarray(3), "axes": np.array([1])}
+    proto = model(nodes, [value("x", ["N", 5])], [value("total", None)], weights, opset=18)
+    before = proto.SerializeToString()
+    known = KnownShapes(proto)
+    assert known.dims("wide") == (None, 1, 4)
+    assert known.dims("next") == known.dims("total") == (None, 4)
+    assert proto.SerializeToString() == before

@@ -45,7 +45,9 @@ def by_kernel(
         return kernel
     # What lies beyond the last window would make the kernel longer.
     axes = range(2, 2 + window.spatial)
-    return t.op("Slice", kernel, t.ints(*[0] * window.spatial), t.ints(*window.kernel), t.ints(*axes))
+    return t.op(
+        "Slice", kernel, t.ints(*[0] * window.spatial), t.ints(*window.kernel), t.ints(*axes)
+    )
 
 
 def _swapped(window: Window) -> list[int]:

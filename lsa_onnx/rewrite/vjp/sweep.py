@@ -60,6 +60,8 @@ _REAL = frozenset(
 # Operators that carry quantised numbers along: their adjoint is that of the real numbers they stand
 # for.
 _QUANTISING = frozenset({"DynamicQuantizeLinear", "QuantizeLinear"})
+# What integer operators are expanded to: whole numbers stay whole, whatever type they are computed in.
+_COUNTING = frozenset({"Cast", "Conv", "MatMul", "Sub"})
 _CARRYING = frozenset(
     {
         "Concat",
@@ -79,8 +81,6 @@ _CARRYING = frozenset(
         "Unsqueeze",
     }
 )
-
-
 _COPYING = frozenset({"Cast", "CastLike", "Identity"})
 
 
@@ -108,31 +108,37 @@ def active_tensors(
     *,
     straight_through: bool,
 ) -> set[str]:
-    """The tensors through which a change of ``sources`` passes differentiably, those included."""
+    """The tensors through which a change of ``sources`` passes differentiably, those included.
+
+    Quantised numbers count steps, and so do their differences and products: there, casts are exact
+    and pass changes on, while other casts to whole numbers do not.
+    """
     active = set(sources)
+    counts = {name for name in active if not _real(name, known)}
     for node in nodes:
-        if not any(name in active for name in node_inputs(node)):
+        reading = [name for name in node_inputs(node) if name in active]
+        if not reading or is_standard(node, ZERO_GRADIENT):
             continue
-        if is_standard(node, ZERO_GRADIENT) or (is_standard(node, STEPS) and not straight_through):
+        if is_standard(node, STEPS) and not straight_through:
             continue
-        active.update(
-            name
-            for name in node.output
-            if name and name not in detached and _carries(node, name, active, known)
-        )
+        counting = is_standard(node, _CARRYING | _COUNTING) and counts.issuperset(reading)
+        # Scales that a tensor sets count as constants.
+        outputs = node.output[:1] if is_standard(node, _QUANTISING) else node.output
+        passing = counting or is_standard(node, _QUANTISING)
+        made = {name for name in outputs if name and (passing or _real(name, known))}
+        made -= {*detached}
+        active |= made
+        counts |= {name for name in made if counting or not _real(name, known)}
     return active
 
 
-def _carries(node: onnx.NodeProto, name: str, active: Collection[str], known: KnownShapes) -> bool:
-    """Whether an output of a node with an active input can have an adjoint, by its type."""
+def _real(name: str, known: KnownShapes) -> bool:
+    """Whether a tensor holds floats, or is of a type that is not known.
+
+    What an unknown operator makes is to be reported, not ignored.
+    """
     element = known.element(name)
-    if element is None or element in _REAL:
-        # The type of what an unknown operator makes is unknown too: it is reported, not ignored.
-        return True
-    if is_standard(node, _QUANTISING):
-        return bool(name == node.output[0])
-    # Indices are integers too, so the data operand must be what is active.
-    return is_standard(node, _CARRYING) and any(n in active for n in node.input)
+    return element is None or element in _REAL
 
 
 def needed_tensors(

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from tests.graphs import model, node, value
 from tests.rewrite.gradients import pulled_back
 from tests.rewrite.vjp.cases import (
     KNOWLEDGE,
@@ -154,3 +155,25 @@ def test_confident_softmax_stays_finite(kind: str) -> None:
 def test_hardmax_has_no_gradient() -> None:
     proto = one_node("Hardmax", {"x": drawn(0, (2, 3))})
     assert pulled_back(proto, ["x"])[1] == {}
+
+
+@pytest.mark.parametrize("cast", [False, True])
+def test_rows_that_are_masked_in_full_leave_gradients_finite(cast: bool) -> None:
+    """As attention is exported: a Softmax over −∞ alone is NaN, and the model puts 0 in its place."""
+    nodes = [
+        node("Softmax", ["x"], ["p"]),
+        *([node("Cast", ["p"], ["q"], to=1)] if cast else [node("Identity", ["p"], ["q"])]),
+        node("IsNaN", ["q"], ["bad"]),
+        node("Where", ["bad", "zero", "q"], ["clean"]),
+        node("Mul", ["clean", "weights"], ["y"]),
+    ]
+    constants = {"zero": np.zeros((), np.float32), "weights": np.array([1, 2], np.float32)}
+    proto = model(nodes, [value("x", ["N", 2])], [value("y", None)], constants, opset=18)
+    x = np.array([[-np.inf, -np.inf], [0, 0], [-np.inf, 3]], np.float32)
+    # p (1 − p) times the difference of the weights.
+    assert adjoints(proto, {"x": x})["x"].tolist() == [[0, 0], [-0.25, 0.25], [0, 0]]
+
+
+def test_a_softmax_that_nothing_is_left_out_of_costs_no_more() -> None:
+    pulled, _, _ = pulled_back(one_node("Softmax", {"x": drawn(0, (2, 3))}), ["x"])
+    assert not {"IsNaN", "Where"} & {n.op_type for n in pulled.graph.node}

@@ -141,6 +141,16 @@ def test_clip_and_its_bounds(bounds: list[str]) -> None:
     verify("Clip", feeds, inputs=["x", *bounds])
 
 
+def test_bounds_in_the_wrong_order_make_everything_the_upper_one() -> None:
+    feeds = {"x": drawn(0, SHAPE), "low": np.array(0.5), "high": np.array(-0.35)}
+    verify("Clip", feeds)
+    single = {name: np.asarray(array, np.float32) for name, array in feeds.items()}
+    found = adjoints(one_node("Clip", single), single)
+    assert not found["x"].any()
+    assert found["low"] == 0
+    assert found["high"] == np.prod(SHAPE)
+
+
 def test_what_lies_on_a_bound_was_not_clipped() -> None:
     bounds = {"low": np.array(0, np.float32), "high": np.array(1, np.float32)}
     assert adjoint("Clip", [-1, 0, 0.5, 1, 2], weights=bounds).tolist() == [0, 1, 1, 1, 0]
@@ -171,7 +181,9 @@ def test_numbers_in_a_row() -> None:
     feeds = {"start": np.array(0.5), "limit": np.array(4.1), "delta": np.array(0.7)}
     proto = one_node("Range", feeds)
     check(proto, feeds, ["start", "delta"])
-    check_on_runtime(proto, {"start": feeds["start"], "limit": feeds["limit"], "delta": feeds["delta"]})
+    check_on_runtime(
+        proto, {"start": feeds["start"], "limit": feeds["limit"], "delta": feeds["delta"]}
+    )
     single = {name: array.astype(np.float32) for name, array in feeds.items()}
     # Six numbers, 0 to 5 times delta; the limit has no adjoint.
     found = adjoints(one_node("Range", single), single)

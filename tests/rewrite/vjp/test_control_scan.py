@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tests.graphs import Shape, model, node, value
+from lsa_onnx.rewrite.differentiate import primitives
+from tests.graphs import Shape, model, node, run, samples, value, weight
 from tests.rewrite.gradients import pulled_back
 from tests.rewrite.vjp.bodies import DOUBLE, body, checked, double, loop_body
 
@@ -228,3 +229,26 @@ def test_scan_in_loop_in_scan() -> None:
     feeds = {"h0": double(0, BATCH, FEATURES), "x": double(1, 3, BATCH, FEATURES)}
     weights = {"n": np.asarray(2, np.int64), "e": double(5, 2, BATCH, FEATURES)}
     checked(nodes, feeds, ["last", "all"], weights)
+
+
+def test_a_fused_step_back_keeps_its_tensors() -> None:
+    """ONNX Runtime lost a tensor if a copy of it was returned and another reader of it was fused."""
+    feeds = {
+        "x": samples(0, STEPS, BATCH, FEATURES),
+        "w": weight(1, 1, 4 * HIDDEN, FEATURES),
+        "r": weight(2, 1, 4 * HIDDEN, HIDDEN),
+    }
+    nodes = [
+        node("LSTM", [*feeds, "", "lengths"], ["", "y"], hidden_size=HIDDEN),
+    ]
+    inputs = [value(name, array.shape) for name, array in feeds.items()]
+    lengths = {"lengths": np.array([STEPS, 2], np.int32)}
+    proto = primitives(model(nodes, inputs, [value("y", None)], lengths, opset=18))
+    pulled, gradients, seeds = pulled_back(proto, ["x"])
+    feeds[seeds["y"]] = samples(3, 1, BATCH, HIDDEN)
+    plain, fused = (run(pulled, feeds, optimised=optimised) for optimised in (False, True))
+    found = fused[gradients["x"]]
+    np.testing.assert_allclose(found, plain[gradients["x"]], atol=1e-6)
+    # The second sample ends after two steps.
+    assert found[:2].any(axis=(0, 2)).all()
+    assert found[2:].any(axis=(0, 2)).tolist() == [True, False]

@@ -6,10 +6,9 @@ single precision, on the kernels that attacks use.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +16,9 @@ from numpy.typing import NDArray
 
 from tests.graphs import model, node, samples, value, weight
 from tests.rewrite.gradients import check
+
+if TYPE_CHECKING:
+    import onnx
 
 Array = NDArray[Any]
 

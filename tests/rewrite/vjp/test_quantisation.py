@@ -95,6 +95,7 @@ def test_a_scale_per_entry_of_an_axis(seed: int, axis: int, free: bool) -> None:
     s, z = scale.reshape(along), zero.reshape(along).astype(np.float32)
     # A quarter of a step beside a whole number, so that rounding is not what decides.
     steps = rng.integers(-160, 160, SHAPE) + 0.25
+    steps[0, 0, :2] = 0.25, 150.25
     x, g = ((steps - z) * s).astype(np.float32), rng.standard_normal(SHAPE).astype(np.float32)
     shape: Shape = ["N", "A", "B"] if free else SHAPE
     found = adjoint(there_and_back(shape, scale, zero, axis=axis), x, g)
