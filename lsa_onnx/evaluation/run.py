@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-import platform
 import time
 from collections.abc import Sequence
 from pathlib import Path
-
-import onnx
-import onnxruntime as ort
 
 from lsa_onnx._version import __version__
 from lsa_onnx.attacks import Attack, parse_perturbations
@@ -18,9 +14,9 @@ from lsa_onnx.evaluation.attacking import Bench, Outcome, Strength, attacked
 from lsa_onnx.evaluation.cautions import evaluation_cautions
 from lsa_onnx.prediction import Head, find_head
 from lsa_onnx.report.evaluation import Evaluation, EvaluationRun
-from lsa_onnx.runtime.devices import Device, resolve_device, thread_count
+from lsa_onnx.runtime.devices import Device, resolve_device
 from lsa_onnx.scan.adversary import open_adversary
-from lsa_onnx.scan.assemble import data_section, input_section, model_section
+from lsa_onnx.scan.assemble import data_section, environment, input_section, model_section
 from lsa_onnx.scan.choosing import attack_doubts
 from lsa_onnx.scan.clean import (
     declared_classes,
@@ -162,7 +158,13 @@ def _document(
         model=model_section(subject, head),
         input=input_section(subject, _linf(outcomes)),
         data=data,
-        run=_run_section(running, device, options, time.perf_counter() - started),
+        run=EvaluationRun(
+            **environment(device, running),
+            seed=options.seed,
+            restarts=options.restarts,
+            seconds=time.perf_counter() - started,
+            command=list(options.command),
+        ),
         labels="given" if subject.dataset.labels is not None else "predicted",
         clean=clean,
         clean_accuracy=clean.value,
@@ -186,26 +188,3 @@ def _linf(outcomes: Sequence[Sequence[Outcome]]) -> list[float]:
 
 def _strongest(options: EvaluationOptions, subject: Subject) -> list[Attack]:
     return [series[-1][0] for series in _attacks(options, subject)]
-
-
-def _run_section(
-    running: Running, device: Device, options: EvaluationOptions, seconds: float
-) -> EvaluationRun:
-    plan = running.plan
-    return EvaluationRun(
-        seed=options.seed,
-        device=device.name,
-        provider=device.provider,
-        device_note=device.note,
-        onnxruntime=ort.__version__,
-        onnx=onnx.__version__,
-        python=platform.python_version(),
-        platform=platform.platform(),
-        threads=thread_count(),
-        batch=plan.fixed_batch or running.batch,
-        batch_mode=plan.mode,
-        batch_note=plan.note,
-        restarts=options.restarts,
-        seconds=seconds,
-        command=list(options.command),
-    )

@@ -6,6 +6,7 @@ import datetime as dt
 import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import onnx
 import onnxruntime as ort
@@ -26,7 +27,7 @@ from lsa_onnx.runtime.devices import Device, thread_count
 from lsa_onnx.scan.attack_checks import Attempt
 from lsa_onnx.scan.cautions import Evidence, cautions
 from lsa_onnx.scan.clean import CleanRun, class_count
-from lsa_onnx.scan.instrument import Instrument
+from lsa_onnx.scan.instrument import Instrument, Running
 from lsa_onnx.scan.options import ScanOptions
 from lsa_onnx.scan.scoring_pass import Pass
 from lsa_onnx.scan.subject import Subject
@@ -190,21 +191,28 @@ def data_section(subject: Subject) -> DataSection:
     )
 
 
+def environment(device: Device, running: Running) -> dict[str, Any]:
+    """The fields that every report has on where and in which batches it ran."""
+    plan = running.plan
+    return {
+        "device": device.name,
+        "provider": device.provider,
+        "device_note": device.note,
+        "onnxruntime": ort.__version__,
+        "onnx": onnx.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "threads": thread_count(),
+        "batch": plan.fixed_batch or running.batch,
+        "batch_mode": plan.mode,
+        "batch_note": plan.note,
+    }
+
+
 def _run_section(f: Findings) -> RunSection:
-    plan = f.instrument.ground.plan
     return RunSection(
+        **environment(f.device, f.instrument.ground),
         seed=f.options.seed,
-        device=f.device.name,
-        provider=f.device.provider,
-        device_note=f.device.note,
-        onnxruntime=ort.__version__,
-        onnx=onnx.__version__,
-        python=platform.python_version(),
-        platform=platform.platform(),
-        threads=thread_count(),
-        batch=plan.fixed_batch or f.instrument.ground.batch,
-        batch_mode=plan.mode,
-        batch_note=plan.note,
         engine=f.instrument.session.engine,
         max_memory_bytes=f.options.max_memory_bytes,
         estimated_memory_bytes=f.instrument.ground.estimated_bytes,

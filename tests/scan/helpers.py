@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 
 from lsa_onnx.instrumented import write_exposed
-from lsa_onnx.report.document import LayerScore, PerturbationResult, Report
+from lsa_onnx.report.document import AttackOutcome, LayerScore, PerturbationResult, Report
 from lsa_onnx.runtime.devices import resolve_device
 from lsa_onnx.scan import ScanOptions, scan
 from tests import graphs
@@ -87,6 +87,12 @@ def scanned(model: Path, data: Path | None = None, **options: Any) -> Report:
 
 def result(report: Report, name: str) -> PerturbationResult:
     (found,) = [result for result in report.perturbations if result.name == name]
+    return found
+
+
+def attack_of(report: Report, name: str = "pgd") -> AttackOutcome:
+    found = result(report, name).attack
+    assert found is not None
     return found
 
 

@@ -2,48 +2,34 @@
 
 from __future__ import annotations
 
-from lsa_onnx.rewrite.vjp import (
-    activations,
-    arithmetic,
-    control_if,
-    control_loop,
-    control_scan,
-    convolution,
-    indexing,
-    linear,
-    movement,
-    normalisation,
-    padding,
-    pooling,
-    quantisation,
-    reductions,
-    resampling,
-    sampling,
-    trigonometry,
-)
+from importlib import import_module
+
 from lsa_onnx.rewrite.vjp.registry import find_rule, ruled_by_family, ruled_operators
 from lsa_onnx.rewrite.vjp.sweep import MissingRules, active_tensors, sweep
 from lsa_onnx.rewrite.vjp.tape import Names, Tape
 
 # Importing a family registers its rules.
-FAMILIES = (
-    activations,
-    arithmetic,
-    control_if,
-    control_loop,
-    control_scan,
-    convolution,
-    indexing,
-    linear,
-    movement,
-    normalisation,
-    padding,
-    pooling,
-    quantisation,
-    reductions,
-    resampling,
-    sampling,
-    trigonometry,
+FAMILIES = tuple(
+    import_module(f"{__name__}.{family}")
+    for family in (
+        "activations",
+        "arithmetic",
+        "control_if",
+        "control_loop",
+        "control_scan",
+        "convolution",
+        "indexing",
+        "linear",
+        "movement",
+        "normalisation",
+        "padding",
+        "pooling",
+        "quantisation",
+        "reductions",
+        "resampling",
+        "sampling",
+        "trigonometry",
+    )
 )
 
 __all__ = [

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.graphs import model, node, samples, value
-from tests.rewrite.gradients import check
+from tests.rewrite.gradients import check, check_on_runtime
+from tests.rewrite.vjp.cases import adjoints, one_node
 
 Array = NDArray[Any]
 FREE = [False, True]
@@ -55,6 +56,27 @@ def test_free_batch(a: tuple[int, ...], b: tuple[int, ...]) -> None:
     product(a, b, free=True)
 
 
+@pytest.mark.parametrize(("first", "second"), [(1, 5), (5, 1), (5, 5), (1, 1)])
+@pytest.mark.parametrize("names", ["AB", "AA", "A1", "15"])
+def test_stacks_of_unknown_length(first: int, second: int, names: str) -> None:
+    """One of two that are named differently may be 1, and is repeated then."""
+    sizes = [int(n) if n.isdigit() else n for n in names]
+    wrong = [isinstance(n, int) and n != s for n, s in zip(sizes, (first, second), strict=True)]
+    if any(wrong) or (names == "AA" and first != second):
+        pytest.skip("the model declares other sizes")
+    feeds = {"a": (2, first, 4, 3), "b": (2, second, 3, 2)}
+    inputs = [
+        value(name, [shape[0], size, *shape[2:]], "float64")
+        for size, (name, shape) in zip(sizes, feeds.items(), strict=True)
+    ]
+    proto = model(
+        [node("MatMul", ["a", "b"], ["y"])], inputs, [value("y", None, "float64")], opset=18
+    )
+    given = {n: samples(i, *s, dtype="float64") for i, (n, s) in enumerate(feeds.items())}
+    check(proto, given)
+    check_on_runtime(proto, given)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     trans_a=st.integers(0, 1),
@@ -79,5 +101,17 @@ def test_gemm(
         [value("y", None, "float64")],
         opset=18,
     )
-    feeds = {n: np.asarray(samples(i, *s, dtype="float64")) for i, (n, s) in enumerate(shapes.items())}
+    feeds = {
+        n: np.asarray(samples(i, *s, dtype="float64")) for i, (n, s) in enumerate(shapes.items())
+    }
     check(proto, feeds)
+
+
+@pytest.mark.parametrize("kind", ["MatMul", "Gemm"])
+def test_half_precision(kind: str) -> None:
+    feeds: dict[str, Array] = {"a": samples(0, 4, 6), "b": samples(1, 6, 5)}
+    exact = adjoints(one_node(kind, feeds), feeds)
+    half: dict[str, Array] = {name: x.astype(np.float16) for name, x in feeds.items()}
+    for name, found in adjoints(one_node(kind, half), half).items():
+        assert found.dtype == np.float16
+        np.testing.assert_allclose(found, exact[name], rtol=1e-2)

@@ -11,8 +11,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from lsa_onnx.rewrite.vjp import MissingRules
 from tests.graphs import model, node, value
 from tests.rewrite.gradients import check, pulled_back, runner
+from tests.rewrite.vjp.cases import adjoints, one_node
 
 Array = NDArray[Any]
 
@@ -98,3 +100,57 @@ def test_equal_maxima(strides: list[int], shared: float) -> None:
     dx = runner(proto)({"x": x, seeds["y"]: g})[gradients["x"]]
     assert dx.sum() == g.sum()
     assert np.array_equal(np.unique(dx[dx != 0]), [shared])
+
+
+HALF: list[tuple[str, dict[str, Any]]] = [
+    ("MaxPool", {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}),
+    ("MaxPool", {"kernel_shape": [2, 2], "strides": [2, 2]}),
+    ("MaxPool", {"kernel_shape": [2, 2], "strides": [3, 3]}),
+    ("AveragePool", {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}),
+    ("AveragePool", {"kernel_shape": [2, 2], "strides": [2, 2]}),
+    ("GlobalAveragePool", {}),
+    ("GlobalMaxPool", {}),
+]
+
+
+@pytest.mark.parametrize(("op", "attributes"), HALF)
+def test_half_precision(op: str, attributes: dict[str, Any]) -> None:
+    x = {"x": spread(0, 2, 3, 8, 6)}
+    half = {"x": x["x"].astype(np.float16)}
+    exact, found = (
+        adjoints(one_node(op, feeds, **attributes), feeds, 0.5)["x"] for feeds in (x, half)
+    )
+    assert found.dtype == np.float16
+    np.testing.assert_allclose(found, exact, atol=1e-3)
+
+
+def test_half_precision_of_more_pixels_than_it_can_count() -> None:
+    x = {"x": np.ones((1, 1, 300, 300), np.float16)}
+    proto = model(
+        [node("GlobalAveragePool", ["x"], ["y"])],
+        [value("x", ["N", 1, "H", "W"], "float16")],
+        [value("y", None, "float16")],
+        opset=18,
+    )
+    # A pixel has 1 / 90,000 of it, and infinity would leave none.
+    np.testing.assert_allclose(adjoints(proto, x, 900.0)["x"], 0.01, rtol=1e-2)
+
+
+@pytest.mark.parametrize("shape", [["N", 3, "H", "W"], ["N", "C", "H", "W"], None])
+@pytest.mark.parametrize("strides", [[1, 1], [2, 2]])
+@pytest.mark.parametrize("auto_pad", ["NOTSET", "SAME_UPPER"])
+def test_largest_of_unknown_sizes(
+    shape: list[int | str] | None, strides: list[int], auto_pad: str
+) -> None:
+    x = spread(0, 2, 3, 8, 5)
+    pool = node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2], strides=strides, auto_pad=auto_pad)
+    proto = model([pool], [value("x", shape)], [value("y", None)], opset=18)
+    check(proto, {"x": x}, ["x"], step=0.25, tolerance=1e-4)
+
+
+def test_means_that_need_sizes_which_are_not_known_are_refused() -> None:
+    pool = node("AveragePool", ["x"], ["y"], kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+    proto = model([pool], [value("x", ["N", 3, "H", "W"])], [value("y", None)], opset=18)
+    with pytest.raises(MissingRules) as caught:
+        pulled_back(proto, ["x"])
+    assert caught.value.nodes[0].reason == "the shape of 'x' is not known"
