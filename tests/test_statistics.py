@@ -279,3 +279,9 @@ def test_row_slices_cover_every_row_once_and_stay_small(rows: int, elements: int
     assert [row for part in slices for row in range(rows)[part]] == list(range(rows))
     limit = statistics._CHUNK_ELEMENTS
     assert all(p.stop - p.start == 1 or (p.stop - p.start) * elements <= limit for p in slices)
+
+
+@pytest.mark.parametrize("n", [1, 7, 500, 10_000])
+def test_the_interval_of_none_or_all_ends_at_the_share(n: int) -> None:
+    assert wilson_interval(0, n)[0] == 0.0
+    assert wilson_interval(n, n)[1] == 1.0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lsa_onnx.errors import DataError
-from lsa_onnx.inputs.arrays import npy_file
+from lsa_onnx.inputs.arrays import NpzFile, npy_file
 from lsa_onnx.inputs.choose import Found, from_npz
 from lsa_onnx.inputs.dataset import ArraySamples, Dataset, fingerprint
 from lsa_onnx.inputs.detect import detect
@@ -76,4 +77,17 @@ def _perturbed_arrays(path: Path, x_key: str | None) -> Found:
         )
         raise DataError(f"{text}; perturbed samples are read from an npy, or an array of an npz")
     names = ("x_adv", "x_perturbed", "x", "x_test")
+    if x_key is None:
+        _refuse_several(path, names[:2])
     return from_npz(path, x_key=x_key, x_names=names, use_labels=False)
+
+
+def _refuse_several(path: Path, names: Sequence[str]) -> None:
+    """A file of several attacks holds the clean samples too, which must not pass for perturbed ones."""
+    keys = NpzFile(path).keys
+    several = [key for key in keys if key.startswith(f"{names[0]}_")]
+    if several and not any(name in keys for name in names):
+        raise DataError(
+            f"{str(path)!r} holds the results of several attacks: {', '.join(map(repr, several))}; "
+            f"store the one that is meant in a file of its own, as {names[0]!r}"
+        )

@@ -88,3 +88,16 @@ def test_kinds_that_hold_no_pairs(tmp_path: Path) -> None:
         open_perturbed(tmp_path, clean)
     with pytest.raises(DataError, match=r"x.npy' is npy and --x-key 'k' is given"):
         open_perturbed(tmp_path / "x.npy", clean, x_key="k")
+
+
+def test_results_of_several_attacks_are_not_mistaken_for_their_clean_samples(
+    tmp_path: Path,
+) -> None:
+    clean = open_data(write_npy(tmp_path / "x.npy", X), SPEC, (5, 7))
+    path = write_npz(tmp_path / "saved.npz", x=X, x_adv_fgsm=ADV, x_adv_pgd=ADV)
+    with pytest.raises(
+        DataError, match="several attacks: 'x_adv_fgsm', 'x_adv_pgd'; store the one"
+    ):
+        open_perturbed(path, clean)
+    pairs = open_perturbed(path, clean, x_key="x_adv_pgd")
+    np.testing.assert_array_equal(pairs.batch(0, len(X))[0], ADV)

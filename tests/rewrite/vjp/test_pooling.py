@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -15,6 +14,9 @@ from lsa_onnx.rewrite.vjp import MissingRules
 from tests.graphs import model, node, value
 from tests.rewrite.gradients import check, pulled_back, runner
 from tests.rewrite.vjp.cases import adjoints, one_node
+
+if TYPE_CHECKING:
+    import onnx
 
 Array = NDArray[Any]
 
@@ -136,13 +138,13 @@ def test_half_precision_of_more_pixels_than_it_can_count() -> None:
     np.testing.assert_allclose(adjoints(proto, x, 900.0)["x"], 0.01, rtol=1e-2)
 
 
-@pytest.mark.parametrize("shape", [["N", 3, "H", "W"], ["N", "C", "H", "W"], None])
+@pytest.mark.parametrize("shape", [["N", 2, "H", "W"], ["N", "C", "H", "W"], None])
 @pytest.mark.parametrize("strides", [[1, 1], [2, 2]])
 @pytest.mark.parametrize("auto_pad", ["NOTSET", "SAME_UPPER"])
 def test_largest_of_unknown_sizes(
     shape: list[int | str] | None, strides: list[int], auto_pad: str
 ) -> None:
-    x = spread(0, 2, 3, 8, 5)
+    x = spread(0, 2, 2, 4, 5)
     pool = node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2], strides=strides, auto_pad=auto_pad)
     proto = model([pool], [value("x", shape)], [value("y", None)], opset=18)
     check(proto, {"x": x}, ["x"], step=0.25, tolerance=1e-4)
