@@ -60,7 +60,12 @@ def test_free_batch(a: tuple[int, ...], b: tuple[int, ...]) -> None:
     ("names", "first", "second"),
     [
         *(("AB", first, second) for first, second in ((1, 5), (5, 1), (5, 5), (1, 1))),
-        *(("AA", 5, 5), ("AA", 1, 1), ("A1", 5, 1), ("A1", 1, 1), ("1A", 1, 5), ("15", 1, 5)),
+        ("AA", 5, 5),
+        ("AA", 1, 1),
+        ("A1", 5, 1),
+        ("A1", 1, 1),
+        ("1A", 1, 5),
+        ("15", 1, 5),
     ],
 )
 def test_stacks_of_unknown_length(names: str, first: int, second: int) -> None:
