@@ -60,7 +60,9 @@ def find_head(model: onnx.ModelProto, *, lowest_wins: bool = False) -> Head | No
     heads = [head for name in values if (head := _head_of(name, made)) is not None]
     if lowest_wins:
         heads = [
-            dataclasses.replace(head, lowest_wins=True, found=f"{head.found}, the lowest score wins")
+            dataclasses.replace(
+                head, lowest_wins=True, found=f"{head.found}, the lowest score wins"
+            )
             if head.kind == "scores"
             else head
             for head in heads

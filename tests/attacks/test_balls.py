@@ -46,7 +46,10 @@ def test_projections_and_starts_lie_in_ball_and_range(
     x = (x0 + rng.standard_normal(x0.shape) * reach).astype(dtype)
     projected = ball.project(x, x0)
     assert_inside(projected, x0, ball)
-    np.testing.assert_array_equal(ball.project(projected, x0), projected)
+    # A point at the very edge may be found outside by the rounding of its norm, and move once more.
+    ulps = 4 * float(np.finfo(dtype).eps)
+    again = ball.project(projected, x0)
+    np.testing.assert_allclose(again, projected, rtol=ulps, atol=ulps * max(abs(low), abs(high)))
     assert_inside(ball.random_start(x0, SampleRandomness.of_batch(seed, 0, 3)), x0, ball)
 
 

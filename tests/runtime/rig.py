@@ -13,9 +13,9 @@ from lsa_onnx.layers import LayerPlan, plan_layers
 from lsa_onnx.model import Model, load_model
 from lsa_onnx.rewrite import expose
 from lsa_onnx.runtime.batching import BatchPlan, BatchProbe
-from lsa_onnx.runtime.layout import Layout, input_layout
 from lsa_onnx.runtime.devices import Device
 from lsa_onnx.runtime.inspection import tensor_types
+from lsa_onnx.runtime.layout import Layout, input_layout
 from lsa_onnx.runtime.scoring import ScoredBatch, ScoringSession
 from tests.graphs import ELEMENTS, Array, run, save
 
