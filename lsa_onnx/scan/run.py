@@ -40,7 +40,7 @@ def scan(
 
     Args:
         model: Path of the model.
-        options: What to do; by default synthetic inputs, all noises, the paper's layers.
+        options: What to do; by default synthetic inputs, all noises, FGSM and PGD, the paper's layers.
         listener: Told of progress and early results.
 
     Returns:
