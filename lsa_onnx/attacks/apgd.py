@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from lsa_onnx.attacks.apgd_steps import Halving, Peak, SparseSteps, Steps
 from lsa_onnx.attacks.arrays import Array
@@ -11,7 +12,7 @@ from lsa_onnx.attacks.balls import L1, Ball
 from lsa_onnx.attacks.base import Batch
 from lsa_onnx.attacks.oracle import Found, Goal, Oracle, ask_gradient, worse
 from lsa_onnx.attacks.randomness import Randomness
-from lsa_onnx.errors import DataError
+from lsa_onnx.attacks.stages import in_turn
 
 STEPS = 100
 RHO = 0.75
@@ -37,7 +38,7 @@ def apgd(
         ball: The threat model.
         numbers: For the random starts.
         steps: Gradient steps of each start.
-        restarts: Random starts.
+        restarts: Random starts; those after the first are spared what is broken.
         rho: A step size is halved when fewer than this share of its steps raised the loss; without
             effect in the l1 norm.
 
@@ -45,13 +46,11 @@ def apgd(
         For each sample the worst point of all that were visited: a broken one before any other, then
         that of the highest loss.
     """
-    found: Found | None = None
-    for restart in range(restarts):
-        start = ball.random_start(x, numbers, restart)
-        found = worse(found, _climb(oracle, x, y, ball, start, steps, rho))
-    if found is None:
-        raise DataError(f"{restarts} restarts are not usable; give 1 or more")
-    return found
+
+    def climb(restart: int, x: Array, y: Goal, numbers: Randomness) -> Found:
+        return _climb(oracle, x, y, ball, ball.random_start(x, numbers, restart), steps, rho)
+
+    return in_turn([partial(climb, restart) for restart in range(restarts)], x, y, numbers)
 
 
 def _climb(

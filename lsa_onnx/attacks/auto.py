@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
 from lsa_onnx.attacks.apgd import STEPS, apgd
-from lsa_onnx.attacks.arrays import Array, namespace
+from lsa_onnx.attacks.arrays import Array
 from lsa_onnx.attacks.attack import Attack
 from lsa_onnx.attacks.balls import Ball
 from lsa_onnx.attacks.base import Batch
-from lsa_onnx.attacks.oracle import Found, Goal, Oracle, goal_rows, worse
+from lsa_onnx.attacks.oracle import Found, Goal, Oracle
 from lsa_onnx.attacks.randomness import Randomness
 from lsa_onnx.attacks.square import NORMS, QUERIES, square
+from lsa_onnx.attacks.stages import Stage, in_turn
 
 # Name of an objective, ``None`` for the default → the oracle.
 Oracles: TypeAlias = Callable[[str | None], Oracle]
-_Stage: TypeAlias = Callable[[Array, Goal, Randomness], Found]
 
 
 def auto(
@@ -58,28 +58,18 @@ def auto(
 
     def climb(objective: str | None, x: Array, y: Goal, numbers: Randomness) -> Found:
         oracle = oracles(objective)
-        return apgd(oracle, x, y, ball, numbers=numbers, steps=steps, restarts=restarts)
+        found = apgd(oracle, x, y, ball, numbers=numbers, steps=steps, restarts=restarts)
+        return _comparable(found)
 
     def search(objective: str | None, x: Array, y: Goal, numbers: Randomness) -> Found:
         oracle, axis = oracles(objective), channel_axis
-        return square(oracle, x, y, ball, numbers=numbers, queries=queries, channel_axis=axis)
+        found = square(oracle, x, y, ball, numbers=numbers, queries=queries, channel_axis=axis)
+        return _comparable(found)
 
-    stages: list[_Stage] = [partial(climb, None), partial(search, None)]
+    stages: list[Stage] = [partial(climb, None), partial(search, None)]
     if labelled:
         stages = [partial(climb, "ce"), partial(climb, "dlr"), partial(search, "margin")]
-    return _in_turn(stages, x, y, numbers)
-
-
-def _in_turn(stages: Sequence[_Stage], x: Array, y: Goal, numbers: Randomness) -> Found:
-    """Each stage on what is left of the ones before."""
-    found = _comparable(stages[0](x, y, numbers))
-    for stage in stages[1:]:
-        left = found.unbroken
-        if not namespace(left).any(left):
-            break
-        part = _comparable(stage(x[left], goal_rows(y, left), numbers.rows(left)))
-        found = found.replaced(left, worse(found.rows(left), part))
-    return found
+    return in_turn(stages, x, y, numbers)
 
 
 def _comparable(found: Found) -> Found:

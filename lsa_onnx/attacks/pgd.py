@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial, reduce
 from typing import Any
 
 from lsa_onnx.attacks.arrays import Array, divided, elements, finite, namespace, total, wide
@@ -12,7 +13,7 @@ from lsa_onnx.attacks.balls import Ball
 from lsa_onnx.attacks.base import Batch
 from lsa_onnx.attacks.oracle import Answer, Found, Goal, Oracle, ask_gradient, worse
 from lsa_onnx.attacks.randomness import Randomness
-from lsa_onnx.errors import DataError
+from lsa_onnx.attacks.stages import in_turn
 
 STEPS = 20
 # Steps add up to this many times eps unless a step size is given (Madry et al. 2018).
@@ -41,7 +42,7 @@ def pgd(
         numbers: For the random starts.
         steps: Gradient steps of each start.
         step_size: In units of x; ``None`` for 2.5 · eps / steps.
-        restarts: Random starts.
+        restarts: Random starts; those after the first are spared what is broken.
         momentum: Decay of the gradients of earlier steps (MI-FGSM, Dong et al. 2018); 0 for none.
 
     Returns:
@@ -49,15 +50,14 @@ def pgd(
         that of the highest loss.
     """
     size = default_step(ball.eps, steps) if step_size is None else step_size
-    found: Found | None = None
-    for restart in range(restarts):
+
+    def climb(restart: int, x: Array, y: Goal, numbers: Randomness) -> Found:
         start = ball.random_start(x, numbers, restart)
-        for point, answer in ascend(oracle, x, y, ball, start, steps, size, momentum):
-            answer = answer or oracle(point, y, gradient=False)
-            found = worse(found, Found.of(point, answer))
-    if found is None:
-        raise DataError(f"{restarts} restarts are not usable; give 1 or more")
-    return found
+        points = ascend(oracle, x, y, ball, start, steps, size, momentum)
+        visited = (Found.of(at, said or oracle(at, y, gradient=False)) for at, said in points)
+        return reduce(worse, visited)
+
+    return in_turn([partial(climb, restart) for restart in range(restarts)], x, y, numbers)
 
 
 def default_step(eps: float, steps: int) -> float:
