@@ -8,7 +8,7 @@ from functools import partial
 from lsa_onnx.attacks.apgd_steps import Halving, Peak, SparseSteps, Steps
 from lsa_onnx.attacks.arrays import Array
 from lsa_onnx.attacks.attack import Attack
-from lsa_onnx.attacks.balls import L1, Ball
+from lsa_onnx.attacks.balls import L1, Ball, Projection
 from lsa_onnx.attacks.base import Batch
 from lsa_onnx.attacks.oracle import Found, Goal, Oracle, ask_gradient, worse
 from lsa_onnx.attacks.randomness import Randomness
@@ -61,8 +61,9 @@ def _climb(
     found = Found.of(start, answer)
     here = peak = Peak(start, found.loss, gradient)
     rule, before = _rule(ball, peak, x, steps, rho), start
+    within = ball.around(x)
     for done in range(1, steps):
-        after = _step(rule, ball, x, before, here)
+        after = _step(rule, within, before, here)
         answer, gradient = ask_gradient(oracle, after, y)
         visited = Found.of(after, answer)
         found = worse(found, visited)
@@ -71,18 +72,18 @@ def _climb(
         back = rule.back(done, there.loss > here.loss, peak)
         before = here.x
         here = there if back is None else there.replaced(back, peak)
-    last = _step(rule, ball, x, before, here)
+    last = _step(rule, within, before, here)
     return worse(found, Found.of(last, oracle(last, y, gradient=False)))
 
 
-def _step(rule: Steps, ball: Ball, x: Array, before: Array, here: Peak) -> Array:
+def _step(rule: Steps, within: Projection, before: Array, here: Peak) -> Array:
     """The next point: a projected step, mixed with the step from ``before`` to ``here``."""
-    target = ball.project(rule.move(here.x, here.gradient), x)
+    target = within(rule.move(here.x, here.gradient))
     # The first step repeats none.
     if before is here.x or rule.alpha == 1:
         return target
     mixed = here.x + rule.alpha * (target - here.x) + (1 - rule.alpha) * (here.x - before)
-    return ball.project(mixed, x)
+    return within(mixed)
 
 
 def _rule(ball: Ball, start: Peak, x: Array, steps: int, rho: float) -> Steps:

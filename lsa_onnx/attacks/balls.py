@@ -29,6 +29,8 @@ from lsa_onnx.attacks.arrays import (
 )
 from lsa_onnx.attacks.randomness import Randomness, signs
 
+# A point of any shape (n, ...) → the point of the set for it.
+Projection: TypeAlias = Callable[[Array], Array]
 Norm: TypeAlias = Literal["linf", "l2", "l1"]
 
 # Of the features, those that a step in the l1 norm moves (Tramèr & Boneh 2019 take 1 to 20 %).
@@ -85,6 +87,10 @@ class Ball(abc.ABC):
         # x0 is in the box, so this only brings elements closer to it.
         return xp.clip(moved, self.low, self.high)
 
+    def around(self, x0: Array) -> Projection:
+        """``project`` onto the set around ``x0``, for many points: what they share is computed once."""
+        return lambda x: self.project(x, x0)
+
     def random_start(self, x0: Array, numbers: Randomness, draw: int = 0) -> Array:
         """A random point: uniform in the ball, then brought into [low, high]."""
         moved = self._moved(x0, self._shortened(self._random(x0, numbers, draw), x0))
@@ -115,6 +121,14 @@ class Linf(Ball):
 
     def _ones_norm(self, count: int) -> float:  # noqa: ARG002 - others depend on it
         return 1.0
+
+    def around(self, x0: Array) -> Projection:
+        """See ``Ball.around``: a box is two bounds for each element."""
+        xp = namespace(x0)
+        reach = xp.full_like(wide(x0), self.eps)
+        least = xp.clip(displaced(x0, -reach), self.low, self.high)
+        most = xp.clip(displaced(x0, reach), self.low, self.high)
+        return lambda x: xp.clip(xp.astype(x, x0.dtype, copy=False), least, most)
 
     def _shortened(self, delta: Array, x0: Array) -> Array:  # noqa: ARG002 - l1 needs x0
         return namespace(delta).clip(delta, -self.eps, self.eps)

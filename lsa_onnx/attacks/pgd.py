@@ -81,12 +81,12 @@ def ascend(
         ``steps`` points, each with its answer, and the last one, which was not asked for yet.
     """
     point = start
-    direction = namespace(x).zeros_like(x)
+    direction, within = namespace(x).zeros_like(x), ball.around(x)
     for _ in range(steps):
         answer, gradient = ask_gradient(oracle, point, y)
         yield point, answer
         direction = momentum * direction + _normalised(gradient) if momentum else gradient
-        point = ball.project(point + step_size * ball.ascent(direction, point), x)
+        point = within(point + step_size * ball.ascent(direction, point))
     yield point, None
 
 

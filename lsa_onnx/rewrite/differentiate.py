@@ -92,7 +92,14 @@ def differentiate(
     """
     _require_inputs(model, wrt)
     work = primitives(model)
-    forward, written, tape = _with_objective(work, objective, shapes, straight_through)
+    forward, written, first = _with_objective(work, objective)
+    tape = Tape(
+        KnownShapes(work, shapes),
+        first.names,
+        {tensor.name: tensor for tensor in work.graph.initializer},
+        opset=opset(work),
+        straight_through=straight_through,
+    )
     gradients = _write_gradients(tape, forward, written, wrt) if wrt else {}
     return _finish(work, [*forward, *tape.nodes], tape, written, gradients)
 
@@ -144,17 +151,20 @@ def _require_inputs(model: onnx.ModelProto, wrt: Collection[str]) -> None:
 
 
 def _with_objective(
-    work: onnx.ModelProto, objective: Objective, shapes: Shapes | None, straight_through: bool
+    work: onnx.ModelProto, objective: Objective
 ) -> tuple[list[onnx.NodeProto], Written, Tape]:
-    """The forward nodes up to the loss, what the objective left, and an empty tape for adjoints."""
+    """Write the objective into ``work`` (changed) and drop what it does not need.
+
+    Returns:
+        The forward nodes up to the loss, what the objective left, and the tape it was written on.
+    """
     graph = work.graph
     _require_tensors(graph, [item.tensor for item in objective.tensors])
     names = Names(unused_suffix(graph, "__grad"))
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    version = opset(work)
-    first = Tape(KnownShapes.types_alone(work), names, constants, opset=version)
-    written = write_objective(first, objective)
-    nodes = [*graph.node, *first.nodes]
+    tape = Tape(KnownShapes.types_alone(work), names, constants, opset=opset(work))
+    written = write_objective(tape, objective)
+    nodes = [*graph.node, *tape.nodes]
     wanted = {written.loss} | ({written.margin} if written.margin else set())
     forward = _ancestors(nodes, wanted)
     replace_nodes(graph, forward)
@@ -162,9 +172,6 @@ def _with_objective(
     graph.initializer.extend(names.initializers)
     del graph.output[:]
     graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
-    constants.update({tensor.name: tensor for tensor in names.initializers})
-    known = KnownShapes(work, shapes)
-    tape = Tape(known, names, constants, opset=version, straight_through=straight_through)
     return list(graph.node), written, tape
 
 

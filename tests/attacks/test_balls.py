@@ -51,6 +51,9 @@ def test_projections_and_starts_lie_in_ball_and_range(
     again = ball.project(projected, x0)
     np.testing.assert_allclose(again, projected, rtol=ulps, atol=ulps * max(abs(low), abs(high)))
     assert_inside(ball.random_start(x0, SampleRandomness.of_batch(seed, 0, 3)), x0, ball)
+    around = ball.around(x0)(x)
+    assert_inside(around, x0, ball)
+    np.testing.assert_allclose(around, projected, rtol=ulps, atol=ulps * max(abs(low), abs(high)))
 
 
 @pytest.mark.parametrize("norm", BALLS)

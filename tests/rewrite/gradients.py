@@ -54,7 +54,10 @@ def runner(proto: onnx.ModelProto) -> Run:
 
 
 def pulled_back(
-    proto: onnx.ModelProto, wrt: Sequence[str], *, straight_through: bool = False
+    proto: onnx.ModelProto,
+    wrt: Sequence[str],
+    *,
+    straight_through: bool = False,
 ) -> tuple[onnx.ModelProto, dict[str, str], dict[str, str]]:
     """A model that returns the adjoints of ``wrt`` for given adjoints of the float outputs.
 
@@ -64,7 +67,13 @@ def pulled_back(
     names = Names(unused_suffix(proto.graph, "__grad"))
     constants = {tensor.name: tensor for tensor in proto.graph.initializer}
     known = KnownShapes(proto)
-    tape = Tape(known, names, constants, opset=opset(proto), straight_through=straight_through)
+    tape = Tape(
+        known,
+        names,
+        constants,
+        opset=opset(proto),
+        straight_through=straight_through,
+    )
     outputs = [value.name for value in proto.graph.output if known.element(value.name) in FLOATS]
     seeds = {name: names.fresh("seed") for name in outputs}
     found = sweep(tape, list(proto.graph.node), seeds, list(wrt))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from lsa_onnx.rewrite.vjp.naming import Names
 from lsa_onnx.rewrite.vjp.registry import find_rule, ruled_by_family, ruled_operators
 from lsa_onnx.rewrite.vjp.sweep import MissingRules, active_tensors, sweep
-from lsa_onnx.rewrite.vjp.tape import Names, Tape
+from lsa_onnx.rewrite.vjp.tape import Tape
 
 # Importing a family registers its rules.
 FAMILIES = tuple(

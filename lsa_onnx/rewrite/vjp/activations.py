@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 from lsa_onnx.rewrite.vjp.formulas import above_zero, mask, one_minus, one_plus, square
+from lsa_onnx.rewrite.vjp.pooling import settles_relu
 from lsa_onnx.rewrite.vjp.registry import Adjoints, Op, rule
 from lsa_onnx.rewrite.vjp.tape import Tape
 
@@ -24,6 +25,8 @@ _GELU_CUBIC = 0.044715
 @rule("Relu")
 def relu(t: Tape, op: Op, g: str) -> Adjoints:
     """y = max(x, 0): dx = dy where y > 0, else 0."""
+    if all(settles_relu(t, Op(reader)) for reader in t.readers(op.y)) and t.readers(op.y):
+        return [g]
     return [t.op("Mul", g, above_zero(t, op.y))]
 
 

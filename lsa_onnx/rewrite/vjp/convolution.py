@@ -87,9 +87,7 @@ def _flipping_pays(t: Tape, op: Op, window: Window) -> bool:
         return False
     dims, group = t.dims(op.x), op.attribute("group", 1)
     channels = dims[1] if dims is not None else None
-    if channels is None or group > 1:
-        return True
-    return 2 * channels > -(-channels // _BLOCK) * _BLOCK
+    return channels is None or group > 1 or 2 * channels > _BLOCK
 
 
 def _flipped_conv(t: Tape, op: Op, g: str, window: Window) -> str:

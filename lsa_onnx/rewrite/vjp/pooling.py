@@ -8,7 +8,9 @@ import math
 import numpy as np
 import onnx
 
+from lsa_onnx.rewrite.graph import is_standard
 from lsa_onnx.rewrite.vjp.along import scatter
+from lsa_onnx.rewrite.vjp.formulas import above_zero
 from lsa_onnx.rewrite.vjp.registry import Adjoints, Op, RuleRefused, rule
 from lsa_onnx.rewrite.vjp.tape import Tape
 from lsa_onnx.rewrite.vjp.windows import Window, pool_window, window_counts
@@ -47,7 +49,7 @@ def max_pool(t: Tape, op: Op, g: str) -> Adjoints:
     asking the forward one for them would take it out of the runtime's blocked layout.
     """
     window = pool_window(t, op)
-    if _tiles(t, op, window) and window.spatial == 2:
+    if _tiles_plane(t, op, window):
         return [_tiled_max(t, op, g, window)]
     names = ("auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "strides")
     given = {name: op.attribute(name) for name in names}
@@ -60,25 +62,42 @@ def max_pool(t: Tape, op: Op, g: str) -> Adjoints:
     return [t.reshape_like(filled, op.x)]
 
 
+def settles_relu(t: Tape, op: Op) -> bool:
+    """Whether the adjoint that ``op`` passes on is 0 wherever the Relu that made its input gave 0.
+
+    A window's largest element is positive, or the whole window is 0 behind a Relu: the adjoint can be
+    set to 0 once per window, and the Relu has nothing left to do.
+    """
+    maker = t.maker(op.x)
+    tiled = op.type == "MaxPool" and _tiles_plane(t, op, pool_window(t, op))
+    return tiled and maker is not None and is_standard(maker, ("Relu",))
+
+
 def _tiled_max(t: Tape, op: Op, g: str, window: Window) -> str:
-    hits = t.op("Cast", t.op("Equal", op.x, _spread(t, op.y, window)), to=t.element(op.x))
+    hits = t.op("Cast", t.op("Equal", op.x, _spread(t, op.y, op.y, window)), to=t.element(op.x))
     kernel = list(window.kernel)
-    share = t.op("AveragePool", hits, kernel_shape=kernel, strides=kernel)
-    each = t.op("Div", t.op("Mul", g, t.scalar(1 / np.prod(kernel), op.x)), share)
-    return t.op("Mul", hits, _spread(t, each, window))
+    count = t.op("AveragePool", hits, kernel_shape=kernel, strides=kernel)
+    each = t.op("Div", t.op("Mul", g, t.scalar(1 / np.prod(kernel), op.x)), count)
+    if settles_relu(t, op):
+        each = t.op("Mul", each, above_zero(t, op.y))
+    return t.op("Mul", hits, _spread(t, each, op.y, window))
 
 
-def _spread(t: Tape, pooled: str, window: Window) -> str:
-    """Each element repeated over its window."""
-    return t.op(
-        "Resize",
-        pooled,
-        "",
-        t.constant([1, 1, *window.kernel], np.float32),
-        mode="nearest",
-        nearest_mode="floor",
-        coordinate_transformation_mode="asymmetric",
-    )
+def _spread(t: Tape, pooled: str, like: str, window: Window) -> str:
+    """Each element of ``pooled``, of the shape of ``like``, repeated over its window.
+
+    As one sample with all channels: the runtime's blocked kernel for this is several times slower than
+    the plain one, and reshaping keeps it out.
+    """
+    dims = t.dims(like) or ()
+    scales = t.constant([1, 1, *window.kernel], np.float32)
+    given = {"nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"}
+    if len(dims) != 2 + window.spatial or None in dims[1:]:
+        return t.op("Resize", pooled, "", scales, mode="nearest", **given)
+    flat = t.op("Reshape", pooled, t.ints(1, -1, *(d for d in dims[2:] if d is not None)))
+    whole = t.op("Resize", flat, "", scales, mode="nearest", **given)
+    sizes = [d * k for d, k in zip(dims[2:], window.kernel, strict=True) if d is not None]
+    return t.op("Reshape", whole, t.ints(-1, dims[1] or 1, *sizes))
 
 
 @rule("AveragePool")
@@ -87,7 +106,7 @@ def average_pool(t: Tape, op: Op, g: str) -> Adjoints:
     window = pool_window(t, op)
     share = _shared(t, op, g, window)
     if _tiles(t, op, window):
-        return [_spread(t, share, window)]
+        return [_spread(t, share, op.y, window)]
     channels = (t.dims(op.x) or (None, None))[1]
     if channels is None:
         raise RuleRefused("its number of channels is not known")
@@ -102,6 +121,10 @@ def average_pool(t: Tape, op: Op, g: str) -> Adjoints:
         group=channels,
     )
     return [window.cut(t, whole, op.x)]
+
+
+def _tiles_plane(t: Tape, op: Op, window: Window) -> bool:
+    return window.spatial == 2 and _tiles(t, op, window)
 
 
 def _tiles(t: Tape, op: Op, window: Window) -> bool:

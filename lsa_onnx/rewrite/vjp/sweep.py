@@ -191,6 +191,7 @@ def sweep(
     )
     needed = needed_tensors(nodes, active, seeds)
     tape.activate(needed)
+    tape.survey(nodes)
     tape.guard(chosen_tensors(nodes))
     parts: dict[str, list[str]] = {name: [seed] for name, seed in seeds.items() if name in needed}
     missing: list[Missing] = []

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from onnx import helper, numpy_helper
 
 from lsa_onnx.rewrite.shapes import Dims, KnownShapes
+from lsa_onnx.rewrite.vjp.naming import Names
 from lsa_onnx.rewrite.vjp.registry import RuleRefused
 
 Array = NDArray[Any]
@@ -23,38 +24,6 @@ _FLOATS = frozenset(
         onnx.TensorProto.DOUBLE,
     }
 )
-
-
-class Names:
-    """Makes names that nothing in the model has, and keeps the constants of one model, each once."""
-
-    def __init__(self, suffix: str) -> None:
-        """Start.
-
-        Args:
-            suffix: A text that no name of the model contains.
-        """
-        self._suffix = suffix
-        self._count = 0
-        self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
-        self.initializers: list[onnx.TensorProto] = []
-
-    def fresh(self, stem: str) -> str:
-        """A new name that starts with ``stem``."""
-        self._count += 1
-        return f"{stem}{self._suffix}_{self._count}"
-
-    def constant(self, array: Array) -> str:
-        """The name of an initializer that holds ``array``."""
-        key = (str(array.dtype), array.shape, array.tobytes())
-        if key not in self._constants:
-            self._constants[key] = self.fresh("constant")
-            tensor = numpy_helper.from_array(np.ascontiguousarray(array), self._constants[key])
-            # ascontiguousarray makes a vector of a scalar.
-            del tensor.dims[:]
-            tensor.dims.extend(array.shape)
-            self.initializers.append(tensor)
-        return self._constants[key]
 
 
 class Tape:
@@ -94,6 +63,8 @@ class Tape:
         self._shapes: dict[str, str] = {}
         self._active: set[str] = set()
         self._guarded: set[str] = set()
+        self._makers: dict[str, onnx.NodeProto] = {}
+        self._readers: dict[str, list[onnx.NodeProto]] = {}
 
     def child(self) -> Tape:
         """A tape for the body of a control-flow node: nodes of its own, all else shared."""
@@ -198,6 +169,23 @@ class Tape:
     def activate(self, names: set[str]) -> None:
         """Set the tensors whose adjoints are wanted."""
         self._active = names
+
+    def survey(self, nodes: Sequence[onnx.NodeProto]) -> None:
+        """Take in the forward nodes, for rules that look at what is beside their own."""
+        self._makers = {name: node for node in nodes for name in node.output}
+        self._readers = {}
+        for node in nodes:
+            for name in dict.fromkeys(node.input):
+                self._readers.setdefault(name, []).append(node)
+
+    def maker(self, name: str) -> onnx.NodeProto | None:
+        """The forward node that makes ``name``, ``None`` for what comes from outside."""
+        return self._makers.get(name)
+
+    def readers(self, name: str) -> list[onnx.NodeProto]:
+        """The forward nodes that have ``name`` as an input and whose adjoints are wanted."""
+        nodes = self._readers.get(name, [])
+        return [node for node in nodes if any(self.active(output) for output in node.output)]
 
     def guard(self, names: set[str]) -> None:
         """Set the tensors of which the model leaves some elements out, maybe for being NaN."""

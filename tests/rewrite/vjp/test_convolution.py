@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.graphs import model, node, samples, value, weight
-from tests.rewrite.gradients import check
+from tests.rewrite.gradients import check, pulled_back
 
 if TYPE_CHECKING:
     import onnx
@@ -30,7 +30,11 @@ def linear_check(proto: onnx.ModelProto, feeds: dict[str, Array]) -> None:
 
 
 def conv(
-    op: str, size: tuple[int, ...], kernel: tuple[int, ...], channels: tuple[int, int], **given: Any
+    op: str,
+    size: tuple[int, ...],
+    kernel: tuple[int, ...],
+    channels: tuple[int, int],
+    **given: Any,
 ) -> None:
     """Check ``op`` on two samples of ``size`` with ``channels`` per group in and out."""
     group = given.get("group", 1)
@@ -63,7 +67,30 @@ def test_two_dimensions(data: st.DataObject) -> None:
         given["pads"] = [data.draw(st.integers(0, k + 1)) for k in kernel * 2]
     given["group"] = data.draw(st.sampled_from([1, 1, 2]))
     size = tuple(data.draw(st.integers(7, 9)) for _ in range(2))
-    conv("Conv", size, kernel, (2, 3), **given)
+    # How the adjoint is written depends on them.
+    channels = data.draw(st.sampled_from([2, 6]))
+    conv("Conv", size, kernel, (channels, 3), **given)
+
+
+@pytest.mark.parametrize(
+    ("channels", "stride", "form"),
+    [
+        (4, 1, {"ConvTranspose"}),
+        (5, 1, {"Slice", "Transpose", "Conv"}),
+        (3, 2, {"Pad", "Gather", "Reshape", "Transpose", "Conv", "DepthToSpace"}),
+        (3, 4, {"ConvTranspose"}),
+    ],
+)
+def test_the_form_that_is_fastest(channels: int, stride: int, form: set[str]) -> None:
+    proto = model(
+        [node("Conv", ["x", "w"], ["y"], strides=[stride] * 2, pads=[1] * 4)],
+        [value("x", ["N", channels, 8, 6])],
+        [value("y", None)],
+        {"w": weight(1, 4, channels, 3, 3)},
+        opset=18,
+    )
+    written, _, _ = pulled_back(proto, ["x"])
+    assert {each.op_type for each in written.graph.node[1:]} - {"Identity"} == form
 
 
 @pytest.mark.parametrize(("size", "kernel"), [((9,), (3,)), ((5, 4, 6), (3, 2, 2))])

@@ -156,3 +156,29 @@ def test_means_that_need_sizes_which_are_not_known_are_refused() -> None:
     with pytest.raises(MissingRules) as caught:
         pulled_back(proto, ["x"])
     assert caught.value.nodes[0].reason == "the shape of 'x' is not known"
+
+
+@pytest.mark.parametrize("also_read", [False, True])
+def test_windows_behind_a_relu(also_read: bool) -> None:
+    """The Relu leaves its mask to the windows, unless something else reads it too."""
+    x = spread(4, 2, 2, 4, 4) - 31.75
+    x[0, 0] = -np.abs(x[0, 0]) - 1  # windows of zeros
+    nodes = [
+        node("Relu", ["x"], ["r"]),
+        node("MaxPool", ["r"], ["p"], kernel_shape=[2, 2], strides=[2, 2]),
+    ]
+    results = ["p", "q"] if also_read else ["p"]
+    nodes += [node("Mul", ["r", "r"], ["q"])] if also_read else []
+    proto = model(
+        nodes, [value("x", ["N", *x.shape[1:]])], [value(n, None) for n in results], opset=18
+    )
+    check(proto, {"x": x}, ["x"], step=0.25, tolerance=1e-4)
+    written, gradients, seeds = pulled_back(proto, ["x"])
+    masks = [each for each in written.graph.node if each.op_type == "Greater"]
+    assert len(masks) == 1 + also_read
+    seed = {
+        name: np.ones((2, 2, 2, 2) if o == "p" else x.shape, np.float32)
+        for o, name in seeds.items()
+    }
+    dx = runner(written)({"x": x, **seed})[gradients["x"]]
+    assert not dx[0, 0].any()
