@@ -269,19 +269,28 @@ def _fixed_batch(effort: Effort, shared: Path | None) -> Iterator[str]:
     if path is None or not path.exists():
         yield f"Not measured: {path or '--shared DIR'} is not there."
         return
-    single, freed = (_fixed_steps(path, singly=singly) for singly in (True, False))
-    require_same_step(next(single), next(freed))
-    singles, batched = interleaved([lambda: next(single), lambda: next(freed)], effort).T
-    yield "| one by one | batch freed | one by one / batch freed |"
-    yield "|---|---|---|"
-    yield f"| {milliseconds(singles)} | {milliseconds(batched)} | {Ratio.of(singles, batched)} |"
+    single, freed = (open_target(path, FIXED_SAMPLES, singly=singly) for singly in (True, False))
+    start = random_start(freed.x)
+    alone = [_under_way(part(single, i), start[i : i + 1]) for i in range(FIXED_SAMPLES)]
+    singly, batched = _under_way(single, start), _under_way(freed, start)
+    require_same_step(next(singly), next(batched))
+    sides = [lambda: [next(each) for each in alone], lambda: next(singly), lambda: next(batched)]
+    attacks, runs, whole = interleaved(sides, effort).T
+    yield "| one sample per attack | one sample per run | batch freed | attack / freed | run / freed |"
+    yield "|---|---|---|---|---|"
+    times = " | ".join(milliseconds(each) for each in (attacks, runs, whole))
+    yield f"| {times} | {Ratio.of(attacks, whole)} | {Ratio.of(runs, whole)} |"
 
 
-def _fixed_steps(path: Path, *, singly: bool) -> Iterator[Array]:
-    target = open_target(path, FIXED_SAMPLES, singly=singly)
-    start = random_start(target.x)
+def part(target: Target, index: int) -> Target:
+    """One sample of ``target``."""
+    rows = slice(index, index + 1)
+    return target._replace(x=target.x[rows], labels=target.labels[rows])
+
+
+def _under_way(target: Target, start: Array) -> Iterator[Array]:
+    """The points of an attack after the first, which is the start itself."""
     steps = our_steps(target, start)
-    # The first point is the start itself.
     next(steps)
     return steps
 

@@ -134,7 +134,12 @@ def test_command_line_prints_and_writes_all_tables(
     text = out.read_text()
     assert capsys.readouterr().out == text
     assert text.startswith("# benchmarks/attack.py\n")
-    for start in ("| mnist_b | 2 | ", "| 10 | ", "| 20 | ", "| one by one | batch freed | "):
+    for start in (
+        "| mnist_b | 2 | ",
+        "| 10 | ",
+        "| 20 | ",
+        "| one sample per attack | one sample per run | ",
+    ):
         assert f"\n{start}" in text
     assert "Not measured" not in text
 
