@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -201,8 +200,10 @@ def test_pipes_and_no_color_get_no_escape_codes(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for another process")
 def test_an_interrupt_is_exit_code_130(tmp_path: Path, model: Path) -> None:
-    process = start("scan", model, "--samples", 10**6, "--device", "cpu", cwd=tmp_path)
-    time.sleep(1.5)
+    process = start("scan", model, "--samples", 50_000, "--device", "cpu", cwd=tmp_path)
+    assert process.stderr is not None
+    # It is at work once it says what the inputs are.
+    assert "SYNTHETIC" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
