@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -67,6 +67,7 @@ class Adversary:
     classes: int | None
     predicted: NDArray[np.int64] | None
     source: GradientSource
+    _diagnoses: dict[tuple[Objective, int], Diagnosis] = field(default_factory=dict)
 
     @property
     def labels(self) -> Labels:
@@ -142,10 +143,19 @@ class Adversary:
         )
 
     def diagnose(self, attack: Attack, batch: Batch) -> Diagnosis:
-        """What gradients at the clean inputs of ``batch`` are like, for a white-box ``attack``."""
+        """What gradients at the clean inputs of ``batch`` are like, for a white-box ``attack``.
+
+        They do not depend on ε, so attacks of one objective share the answer.
+        """
         objective = self.objective(attack.objective)
         if objective.kind not in CLASS_KINDS:
             return Diagnosis(None, None)
+        key = (objective, batch.start)
+        if key not in self._diagnoses:
+            self._diagnoses[key] = self._diagnosed(objective, batch)
+        return self._diagnoses[key]
+
+    def _diagnosed(self, objective: Objective, batch: Batch) -> Diagnosis:
         answer = self.source.oracle(objective)(batch.x, batch.goal)
         flat = None
         if answer.gradient is not None:
