@@ -26,9 +26,12 @@ Examples:
   lsa-onnx evaluate model.onnx --data test.npz --attack auto --eps-list 0,2/255,8/255
   lsa-onnx evaluate model.onnx --data images/ --attack fgsm --attack pgd --steps 50
 """
+KINDS = "\n".join(
+    ["\b", "Attacks:", *(f"  {name:<9} {kind.help}" for name, kind in ATTACKS.items())]
+)
 
 
-@click.command("evaluate", epilog=EXAMPLES)
+@click.command("evaluate", epilog=f"{EXAMPLES}\n{KINDS}")
 @model_argument
 @data_options
 @input_options
