@@ -1,0 +1,1 @@
+"""ONNX operators as torch functions, one family per file; see ``registry`` for the rules."""
