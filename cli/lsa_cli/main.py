@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": ("lsa_cli.commands.evaluate", "Robust accuracy under attacks, by strength."),
     "layers": ("lsa_cli.commands.layers", "List what would be scored, and why the rest is not."),
     "expose": ("lsa_cli.commands.expose", "Write a copy of the model that returns its layers."),
+    "diff": ("lsa_cli.commands.diff", "What differs between two model files, tensor by tensor."),
     "demo": ("lsa_cli.commands.demo", "Scan a small model that comes with the tool."),
     "doctor": ("lsa_cli.commands.doctor", "Check this machine, and a model if one is given."),
 }

@@ -97,12 +97,21 @@ class Entry:
         parameters = inspect.signature(self.function).parameters.values()
         return frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
 
+    def returns_tuple(self, op: Op) -> bool:
+        """Whether the outputs of ``op`` come, or may come, as a tuple."""
+        return len(op.node.output) > 1 or "tuple" in str(self._signature.return_annotation)
+
     @property
     def _inputs(self) -> list[inspect.Parameter]:
-        called = self.function.forward if self.is_module else self.function  # type: ignore[attr-defined]
         kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-        found = [p for p in inspect.signature(called).parameters.values() if p.kind in kinds]
+        found = [p for p in self._signature.parameters.values() if p.kind in kinds]
         return [p for p in found if p.name != "self"]
+
+    @cached_property
+    def _signature(self) -> inspect.Signature:
+        """Of what takes the tensors."""
+        called = self.function.forward if self.is_module else self.function  # type: ignore[attr-defined]
+        return inspect.signature(called)
 
 
 _TABLE: dict[tuple[str, str], list[Entry]] = {}
@@ -141,6 +150,18 @@ def find(node: onnx.NodeProto, opset: int) -> Entry | None:
         if entry.since <= opset <= entry.until:
             return entry
     return None
+
+
+def entry_of(node: onnx.NodeProto, opset: int) -> Entry:
+    """How ``node`` runs, for a node that ``why_not`` has nothing against.
+
+    Raises:
+        KeyError: The table does not say.
+    """
+    entry = find(node, opset)
+    if entry is None:
+        raise KeyError(f"{node.domain}::{node.op_type} at opset {opset}")
+    return entry
 
 
 def why_not(node: onnx.NodeProto, opset: int) -> str | None:

@@ -1,0 +1,99 @@
+"""Which layers are regularised: the MVL list of a scan, or what the user names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lsa_onnx.errors import DataError
+from lsa_onnx.report import read_report
+from lsa_onnx.report.document import Report
+from lsa_onnx.scan.subject import Subject
+from lsa_trainer.module import OnnxModule
+from lsa_trainer.options import HardenOptions
+
+NO_TERM = "0"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Layers to regularise.
+
+    Attributes:
+        layers: ONNX names of their tensors.
+        origin: Where the list comes from, in words.
+        report: The scan that it comes from, if it comes from one.
+    """
+
+    layers: tuple[str, ...]
+    origin: str
+    report: Report | None = None
+
+
+def choose_layers(
+    subject: Subject, module: OnnxModule, options: HardenOptions, scan: Callable[[], Report]
+) -> Chosen:
+    """The layers that ``options`` ask for; ``scan`` is called only if no list is given.
+
+    Raises:
+        DataError: The report is of another model, or a layer is not one of this model.
+    """
+    chosen = _chosen(subject, options, scan)
+    known = module.tensor_names
+    for name in chosen.layers:
+        if name not in known:
+            raise DataError(
+                f"layer {name!r} ({chosen.origin}) is no tensor of {str(subject.model.path)!r} that "
+                "depends on the input; `lsa-onnx layers MODEL` lists those"
+            )
+    return chosen
+
+
+def _chosen(subject: Subject, options: HardenOptions, scan: Callable[[], Report]) -> Chosen:
+    if options.mvl:
+        return Chosen(tuple(dict.fromkeys(options.mvl)), "named with --mvl")
+    if options.report is None:
+        if options.gamma.strip() == NO_TERM:
+            return Chosen((), "--gamma 0: no layer-wise term")
+        report = scan()
+    else:
+        report = read_report(options.report)
+        _require_same_model(report, subject, str(options.report))
+    if options.gamma.strip() == NO_TERM:
+        return Chosen((), "--gamma 0: no layer-wise term", report)
+    return _of_report(report, "the report" if options.report else "the scan")
+
+
+def _require_same_model(report: Report, subject: Subject, path: str) -> None:
+    wanted, found = subject.model.file.sha256, report.model.file.sha256
+    if wanted != found:
+        raise DataError(
+            f"report {path!r} is of a model with SHA-256 {found[:12]}…, and "
+            f"{str(subject.model.path)!r} has {wanted[:12]}…; scan this model, or leave --report out"
+        )
+
+
+def _of_report(report: Report, where: str) -> Chosen:
+    """The MVL list; where no layer stands out, the one that moves most."""
+    mvl = report.mvl
+    if mvl.layers:
+        return Chosen(
+            tuple(mvl.layers), f"the MVL list of {where} under {mvl.perturbation}", report
+        )
+    moved = {
+        score.tensor: score.relative_error.mean
+        for result in report.perturbations
+        if result.name == mvl.perturbation
+        for score in result.layers
+        if score.relative_error.mean is not None
+    }
+    if not moved:
+        raise DataError(
+            f"{where} scored no layer, so there is none to regularise; name some with --mvl"
+        )
+    most = max(moved, key=lambda name: moved[name])
+    return Chosen(
+        (most,),
+        f"no layer stands out in {where}; this one moves most under {mvl.perturbation}",
+        report,
+    )

@@ -1,0 +1,88 @@
+"""Torch against ONNX Runtime, tensor by tensor: is what was trained what will run?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lsa_onnx.errors import ModelError
+from lsa_onnx.model import load_model
+from lsa_onnx.rewrite import expose
+from lsa_onnx.runtime.devices import resolve_device
+from lsa_onnx.runtime.session import Session
+from lsa_trainer.module import OnnxModule
+
+Array = NDArray[Any]
+
+# Relative to the largest value of a tensor.
+TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far a tensor is apart in the two runtimes: the largest difference over the largest value."""
+
+    tensor: str
+    relative: float
+
+
+def differences(
+    module: OnnxModule, path: Path, feeds: Mapping[str, Array], device: str = "cpu"
+) -> list[Difference]:
+    """Every float tensor of the main graph that both runtimes make, in the order of the graph.
+
+    Args:
+        module: The model in torch.
+        path: The model as a file.
+        feeds: Inputs of one run, by name.
+        device: Where ONNX Runtime is to run.
+    """
+    model = load_model(path)
+    made = [name for node in model.proto.graph.node for name in node.output if name]
+    names = [name for name in made if name in set(module.tensor_names)]
+    session = Session(expose(model.proto, names), resolve_device(device), folder=model.folder)
+    theirs = session.run(dict(feeds), names)
+    target = next(module.parameters()).device
+    given = [torch.from_numpy(np.array(feeds[name])).to(target) for name in module.input_names]
+    with torch.no_grad():
+        ours = module.reading(names)(*given)
+    pairs = [(name, ours[name].detach().cpu(), theirs[name]) for name in names]
+    return [
+        Difference(name, _relative(a.double().numpy(), np.asarray(b, np.float64)))
+        for name, a, b in pairs
+        if a.is_floating_point()
+    ]
+
+
+def require_parity(found: Sequence[Difference], tolerance: float = TOLERANCE) -> None:
+    """Refuse what the two runtimes compute differently.
+
+    Raises:
+        ModelError: The first tensor that differs is named.
+    """
+    for difference in found:
+        if not difference.relative <= tolerance:
+            raise ModelError(
+                f"torch and ONNX Runtime differ from tensor {difference.tensor!r} on, by "
+                f"{difference.relative:.2g} of its largest value (allowed {tolerance:g}); the model cannot "
+                "be trained faithfully: please report this model"
+            )
+
+
+def _relative(a: Array, b: Array) -> float:
+    if a.shape != b.shape:
+        return float("inf")
+    if a.size == 0:
+        return 0.0
+    finite = np.isfinite(b)
+    if not np.array_equal(np.isfinite(a), finite):
+        return float("inf")
+    scale = float(np.abs(b[finite]).max(initial=0.0))
+    apart = float(np.abs(a[finite] - b[finite]).max(initial=0.0))
+    return apart / scale if scale else apart

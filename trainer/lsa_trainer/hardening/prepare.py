@@ -1,0 +1,266 @@
+"""What is trained and on what: the model as a torch module, its layers, and the samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from lsa_onnx.errors import DataError, ModelError
+from lsa_onnx.prediction import Head, find_head
+from lsa_onnx.scan.clean import require_known_labels
+from lsa_onnx.scan.subject import Subject, open_subject
+from lsa_trainer.hardening.choosing import Chosen
+from lsa_trainer.module import OnnxModule, from_model
+from lsa_trainer.options import HardenOptions
+from lsa_trainer.trainee import Job, OnnxTrainee
+from lsa_trainer.training.data import Split, TrainingSet, split
+from lsa_trainer.training.loop import Material
+from lsa_trainer.training.validation import predicted
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+LEAST_SHARE = 0.9
+# At most this part of the samples is held out for each purpose.
+_LARGEST_PART = 0.2
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that a run needs.
+
+    Attributes:
+        subject: The model file and its data.
+        module: The model in torch, on the device.
+        head: How a class is read, ``None`` without classes.
+        job: What is trained.
+        material: On what.
+        verification: Samples for the verdict alone.
+        verification_targets: Of those.
+        taught: Whether the original model's own answers stand for labels.
+    """
+
+    subject: Subject
+    module: OnnxModule
+    head: Head | None
+    job: Job
+    material: Material
+    verification: TrainingSet
+    verification_targets: tuple[Tensor, ...]
+    taught: bool
+
+    def per_run(self, count: int) -> int:
+        """How many samples a run of the file itself takes: ``count`` where its batch is free."""
+        layout = self.subject.layout
+        return count if layout.free else layout.leading or 1
+
+
+def open_trainable(model: str | Path, options: HardenOptions) -> tuple[Subject, OnnxModule]:
+    """Load the model and its data, and hold the model to what training needs.
+
+    Raises:
+        LsaError: The model or the data cannot be used, or too few weights would train.
+    """
+    subject = open_subject(str(model), options)
+    module = from_model(subject.model, promote_half=True)
+    require_weights(module, allow_frozen=options.allow_frozen)
+    if subject.layout.leading is None:
+        raise ModelError(
+            f"input {subject.input.name!r} of {str(model)!r} has shape {subject.input.shape}, whose first "
+            "dimension is no batch: such a model can be scanned, but not trained"
+        )
+    return subject, module
+
+
+def require_weights(module: OnnxModule, *, allow_frozen: bool) -> None:
+    """Refuse to train a model of which much would stay as it is.
+
+    Raises:
+        ModelError: No weight trains, or less than 90 % do and that was not allowed.
+    """
+    constants = module.constants
+    frozen = [w for w in constants.weights if not w.trains]
+    listed = "; ".join(f"{w.name!r} ({w.frozen})" for w in frozen[:4])
+    if not constants.trainable:
+        raise ModelError(f"no weight of the model can be trained: {listed or 'it has none'}")
+    if constants.share < LEAST_SHARE and not allow_frozen:
+        raise ModelError(
+            f"only {constants.share:.0%} of the model's weights can be trained, less than "
+            f"{LEAST_SHARE:.0%}; frozen are {listed}; --allow-frozen trains the rest"
+        )
+
+
+def prepare(
+    subject: Subject, module: OnnxModule, chosen: Chosen, options: HardenOptions, fabric: Fabric
+) -> Prepared:
+    """Put everything on the device, set samples aside, and ask the model what it says of them.
+
+    Raises:
+        LsaError: Labels or layers do not fit the model.
+    """
+    device = fabric.device
+    module.to(device)
+    if options.channels_last:
+        module.to(memory_format=torch.channels_last)
+    head = find_head(subject.model.proto, lowest_wins=options.decision == "min")
+    outputs = _outputs(subject, module, head)
+    trainee = _trainee(subject, module, [*outputs, *chosen.layers], device)
+    data = TrainingSet.of(subject, device)
+    targets, taught = _targets(trainee.reading(outputs), data, outputs, head)
+    parts = _split(data, targets, options, head)
+    job = Job(
+        trainee=trainee,
+        outputs=tuple(outputs),
+        layers=_batch_axes(trainee, data, chosen.layers),
+        parameters=_trained(module, trainee),
+        statistics=module.statistics() if options.batch_norm != "frozen" else {},
+        classes=head is not None,
+        lowest_wins=head.lowest_wins if head else False,
+        low=subject.spec.low,
+        high=subject.spec.high,
+        channel_axis=subject.channel_axis,
+    )
+    train, held, last = (_part(data, targets, index) for index in _indices(parts))
+    return Prepared(
+        subject=subject,
+        module=module,
+        head=head,
+        job=job,
+        material=Material(train[0], train[1], held[0], held[1]),
+        verification=last[0],
+        verification_targets=last[1],
+        taught=taught,
+    )
+
+
+def _outputs(subject: Subject, module: OnnxModule, head: Head | None) -> list[str]:
+    """The logits, or without classes every float output."""
+    if head is not None and head.logits is not None and head.kind == "scores":
+        return [head.logits]
+    if head is not None and head.logits is not None and head.logits in module.tensor_names:
+        return [head.logits]
+    floats = {v.name for v in subject.model.outputs if v.dtype.startswith(("float", "bfloat"))}
+    found = [name for name in subject.outputs if name in floats]
+    if not found:
+        raise ModelError(
+            f"no output of {str(subject.model.path)!r} is made of floats, so there is nothing to fit"
+        )
+    return found
+
+
+def _trainee(
+    subject: Subject, module: OnnxModule, tensors: Sequence[str], device: Any
+) -> OnnxTrainee:
+    scale, offset = (
+        (None, None)
+        if subject.spec.is_identity
+        else (
+            torch.from_numpy(array).to(device, torch.float32)
+            for array in (subject.scale, subject.offset)
+        )
+    )
+    free = subject.layout.free or module.batch_is_free
+    if subject.layout.leading != 1 and not free:
+        raise ModelError(
+            f"the batch of {str(subject.model.path)!r} is fixed to {subject.layout.leading} samples; "
+            "export it with a free batch, or with a batch of 1, to train it"
+        )
+    inputs = [subject.input.name, *(value.name for value in subject.held)]
+    return OnnxTrainee(
+        module,
+        list(dict.fromkeys(tensors)),
+        inputs,
+        scale=scale,
+        offset=offset,
+        one_by_one=not free,
+    )
+
+
+def _targets(
+    trainee: Any, data: TrainingSet, outputs: Sequence[str], head: Head | None
+) -> tuple[tuple[Tensor, ...], bool]:
+    """Labels, or what the model itself says; and whether that had to be asked."""
+    if head is not None and data.y is not None:
+        classes = _answers(trainee, data, outputs, limit=1)[0].reshape(1, -1).shape[1]
+        require_known_labels(data.y.cpu().numpy(), classes)
+        return (data.y,), False
+    answers = _answers(trainee, data, outputs)
+    if head is not None:
+        return (predicted(answers[0], head.lowest_wins),), True
+    if data.y is not None and len(outputs) == 1 and answers[0].numel() == data.y.numel():
+        return (data.y.to(answers[0].dtype).reshape(answers[0].shape),), False
+    return tuple(answers), True
+
+
+def _answers(
+    trainee: Any, data: TrainingSet, outputs: Sequence[str], limit: int | None = None
+) -> list[Tensor]:
+    """The outputs for the first ``limit`` samples, or for all."""
+    count = len(data) if limit is None else limit
+    found: list[dict[str, Tensor]] = []
+    trainee.eval()
+    for start in range(0, count, _BATCH):
+        part = data.rows(torch.arange(start, min(start + _BATCH, count)))
+        with torch.no_grad():
+            found.append(trainee(part.x, *part.extra.values()))
+    return [torch.cat([each[name] for each in found]) for name in outputs]
+
+
+def _split(
+    data: TrainingSet, targets: Sequence[Tensor], options: HardenOptions, head: Head | None
+) -> Split:
+    count = len(data)
+    held = [min(n / count, _LARGEST_PART) for n in (options.validation, options.verification)]
+    if count < 10:
+        raise DataError(
+            f"{count} samples are too few to train on and to verify with; give 10 or more"
+        )
+    labels = targets[0] if head is not None else None
+    return split(count, options.seed, held[0], held[1], labels)
+
+
+def _indices(parts: Split) -> tuple[Tensor, Tensor, Tensor]:
+    return parts.training, parts.validation, parts.verification
+
+
+def _part(
+    data: TrainingSet, targets: Sequence[Tensor], index: Tensor
+) -> tuple[TrainingSet, tuple[Tensor, ...]]:
+    return data.rows(index), tuple(t[index.to(t.device)] for t in targets)
+
+
+def _trained(module: OnnxModule, trainee: OnnxTrainee) -> dict[str, torch.nn.Parameter]:
+    """The parameters that train and that the outputs depend on."""
+    read = {id(parameter) for parameter in trainee.parameters()}
+    found = {w.name: module.weight(w.name) for w in module.constants.weights if w.trains}
+    return {name: p for name, p in found.items() if id(p) in read}
+
+
+def _batch_axes(
+    trainee: OnnxTrainee, data: TrainingSet, layers: Sequence[str]
+) -> dict[str, int | None]:
+    """The axis of each layer that counts samples: the one that grows with them."""
+    shapes = []
+    trainee.eval()
+    for count in (2, 3):
+        part = data.rows(torch.arange(count) % len(data))
+        with torch.no_grad():
+            values = trainee(part.x, *part.extra.values())
+        shapes.append({name: tuple(values[name].shape) for name in layers})
+    axes: dict[str, int | None] = {}
+    for name in layers:
+        pairs = list(zip(shapes[0][name], shapes[1][name], strict=True))
+        grown = [axis for axis, (two, three) in enumerate(pairs) if two != three]
+        if len(grown) != 1:
+            raise ModelError(
+                f"layer {name!r} has shape {shapes[0][name]} for two samples: no axis counts them, so it "
+                "cannot be regularised; leave it out with --mvl"
+            )
+        axes[name] = grown[0]
+    return axes

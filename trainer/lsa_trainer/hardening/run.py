@@ -1,0 +1,274 @@
+"""``harden``: the whole job, from a file to a better file."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tomli_w
+import torch
+from numpy.typing import NDArray
+
+from lsa_onnx.errors import DataError
+from lsa_onnx.files import check_writable, write_atomically
+from lsa_onnx.report import Report, write_json
+from lsa_onnx.scan import ScanOptions, scan
+from lsa_onnx.scan.options import SubjectOptions
+from lsa_trainer.hardening.choosing import Chosen, choose_layers
+from lsa_trainer.hardening.facts import announce
+from lsa_trainer.hardening.parity import TOLERANCE, differences, require_parity
+from lsa_trainer.hardening.prepare import Prepared, open_trainable, prepare
+from lsa_trainer.hardening.result import Comparison, Hardened
+from lsa_trainer.hardening.verdict import (
+    compare_files,
+    compare_fits,
+    evaluate_file,
+    fit_of,
+    inputs_of,
+)
+from lsa_trainer.listener import TrainingListener
+from lsa_trainer.options import HardenOptions
+from lsa_trainer.training import checkpoint as checkpoints
+from lsa_trainer.training.loop import Trained, train
+from lsa_trainer.training.setup import launch
+from lsa_trainer.writeback import Placement, provenance, stage, verify_written
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from lsa_onnx.scan.subject import Subject
+    from lsa_trainer.module import OnnxModule
+
+Array = NDArray[Any]
+_COMPARED = 8
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What the stages of a run share."""
+
+    model: Path
+    output: Path
+    folder: Path
+    options: HardenOptions
+    fabric: Fabric
+    listener: TrainingListener
+    started: float
+
+
+def harden(
+    model: str | Path,
+    output: str | Path,
+    options: HardenOptions,
+    *,
+    folder: str | Path | None = None,
+    listener: TrainingListener | None = None,
+) -> Hardened:
+    """Retrain a model file with AT-LR (Khalooei et al. 2023, Alg. 3) and write it with its new weights.
+
+    A run that was interrupted is gone on with by the same call. The new file appears only if it is better on
+    samples that training never saw, under a stronger attack than that of training.
+
+    Args:
+        model: The file; it is never changed.
+        output: The file to write.
+        options: What to do.
+        folder: For checkpoints, the log, the configuration and the result; beside ``output`` by default.
+        listener: Told of progress.
+
+    Raises:
+        LsaError: Bad input, or training failed; the subclass carries the exit code.
+    """
+    started = time.perf_counter()
+    target = Path(output)
+    check_writable(target)
+    _require_other_file(Path(model), target)
+    work = Path(folder) if folder is not None else target.with_name(f"{target.name}.run")
+    subject, module = open_trainable(model, options)
+    fabric = launch(options, options.device)
+    _make_folder(work)
+    if options.fresh:
+        checkpoints.clear(work)
+    run = _Run(Path(model), target, work, options, fabric, listener or TrainingListener(), started)
+    chosen = choose_layers(subject, module, options, lambda: _scanned(run, subject))
+    prepared = prepare(subject, module, chosen, options, fabric)
+    found = differences(
+        module, run.model, inputs_of(prepared, prepared.per_run(_COMPARED))
+    )
+    require_parity(found, TOLERANCE)
+    announce(run.listener, prepared, chosen, options)
+    return _trained(run, prepared, chosen)
+
+
+def _require_other_file(model: Path, target: Path) -> None:
+    if model.exists() and target.exists() and model.samefile(target):
+        raise DataError(
+            f"{str(target)!r} is the model itself, which is never overwritten; name another file with -o"
+        )
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"cannot make the folder {str(folder)!r} for the run: {error.strerror}; name another -o"
+        ) from error
+
+
+def _scanned(run: _Run, subject: Subject) -> Report:
+    """The report of a scan of the model, kept in the folder of the run."""
+    options = run.options
+    names = {f.name for f in dataclasses.fields(SubjectOptions)}
+    shared = {name: getattr(options, name) for name in names}
+    shared["samples"] = min(options.samples or _SCANNED, _SCANNED, subject.dataset.available)
+    report = scan(
+        run.model,
+        ScanOptions(
+            **shared,
+            perturbations=("gaussian", "fgsm", "pgd"),
+            eps=options.eps,
+            norm=options.norm,
+        ),
+        run.listener,
+    )
+    write_json(report, run.folder / "scan.json")
+    return report
+
+
+_SCANNED = 256
+
+
+def _trained(run: _Run, prepared: Prepared, chosen: Chosen) -> Hardened:
+    options, record = run.options, _record(prepared, chosen, run.options)
+    write_atomically(run.folder / "config.toml", tomli_w.dumps(options.to_record()).encode("utf-8"))
+    original = {name: p.detach().clone() for name, p in prepared.job.parameters.items()}
+    fit = None if prepared.job.classes else fit_of(prepared, options)
+    trained = train(
+        prepared.job,
+        prepared.material,
+        options,
+        fabric=run.fabric,
+        folder=run.folder,
+        record=record,
+        listener=run.listener,
+    )
+    return _written(run, prepared, chosen, trained, original, fit)
+
+
+def _record(prepared: Prepared, chosen: Chosen, options: HardenOptions) -> dict[str, Any]:
+    """What tells one run from another: a checkpoint is gone on with only under the same."""
+    kept = options.to_record()
+    for name in (
+        "force",
+        "reexport",
+        "report",
+        "mvl",
+        "tensorboard",
+        "verify_attack",
+        "verify_steps",
+    ):
+        kept.pop(name, None)
+    return {
+        **kept,
+        "model": prepared.subject.model.file.sha256,
+        "samples of the data": prepared.subject.dataset.fingerprint,
+        "layers": list(chosen.layers),
+    }
+
+
+def _written(
+    run: _Run,
+    prepared: Prepared,
+    chosen: Chosen,
+    trained: Trained,
+    original: Mapping[str, torch.Tensor],
+    fit: tuple[float, float] | None,
+) -> Hardened:
+    weights = _placements(prepared.module, prepared)
+    config = run.options.to_record()
+    sha256 = prepared.subject.model.file.sha256
+    with stage(run.model, run.output, weights, provenance(sha256, config, {})) as draft:
+        samples = inputs_of(prepared, _COMPARED)
+        verify_written(run.model, draft.path, samples)
+        alone = inputs_of(prepared, prepared.per_run(_COMPARED))
+        require_parity(differences(prepared.module, draft.path, alone), TOLERANCE)
+        comparison = _compared(run, prepared, draft.path, fit)
+    objection = comparison.objection(run.options.max_clean_drop)
+    result = Hardened(
+        model=str(run.model),
+        model_sha256=sha256,
+        output=str(run.output) if objection is None or run.options.force else None,
+        objection=objection,
+        layers=dict(trained.gammas),
+        layers_from=chosen.origin,
+        trainable=prepared.module.constants.trainable,
+        weights=sum(w.elements for w in prepared.module.constants.weights),
+        best_step=trained.best_step,
+        steps=trained.steps,
+        comparison=comparison,
+        changes=_changes(prepared, original),
+        history=trained.history,
+        notes=trained.notes,
+        config=config,
+        seconds=time.perf_counter() - run.started,
+    )
+    _publish(run, weights, result)
+    return result
+
+
+def _publish(run: _Run, weights: Mapping[Placement, Array], result: Hardened) -> None:
+    if not run.fabric.is_global_zero:
+        return
+    if result.output is not None:
+        scores = dataclasses.asdict(result.comparison)
+        metadata = provenance(result.model_sha256, result.config, scores)
+        with stage(run.model, run.output, weights, metadata) as final:
+            verify_written(run.model, final.path)
+            final.publish()
+    result.write(run.folder / "result.json")
+
+
+def _placements(module: OnnxModule, prepared: Prepared) -> dict[Placement, Array]:
+    """Every weight that was trained, at its place in the file."""
+    initializers = {t.name for t in prepared.subject.model.proto.graph.initializer}
+    found = {}
+    for weight in module.constants.weights:
+        if weight.name not in prepared.job.parameters:
+            continue
+        kind = "initializer" if weight.source in initializers else "constant"
+        place = Placement(weight.source, kind, weight.use)  # type: ignore[arg-type]
+        found[place] = module.weight(weight.name).detach().cpu().numpy()
+    for name, tensor in prepared.job.statistics.items():
+        kind = "initializer" if name in initializers else "constant"
+        found[Placement(name, kind)] = tensor.detach().cpu().numpy()  # type: ignore[arg-type]
+    return found
+
+
+def _compared(
+    run: _Run, prepared: Prepared, path: Path, fit: tuple[float, float] | None
+) -> Comparison:
+    options = run.options
+    if fit is not None:
+        return compare_fits(fit, fit_of(prepared, options), prepared, options)
+    (run.folder / "verification.npz").unlink(missing_ok=True)
+    before, after = (
+        evaluate_file(file, prepared, options, run.folder, run.listener)
+        for file in (run.model, path)
+    )
+    return compare_files(before, after, options, taught=prepared.taught)
+
+
+def _changes(prepared: Prepared, original: Mapping[str, torch.Tensor]) -> dict[str, float]:
+    """How far each weight moved: ‖W′ − W‖ over ‖W‖, or over 1 where W is 0."""
+    found = {}
+    for name, parameter in prepared.job.parameters.items():
+        was, now = (t.detach().double().cpu().numpy() for t in (original[name], parameter))
+        size = float(np.linalg.norm(was))
+        found[name] = float(np.linalg.norm(now - was)) / (size or 1.0)
+    return found

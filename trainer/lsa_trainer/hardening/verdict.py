@@ -1,0 +1,143 @@
+"""Is the new file better? Both files, attacked alike on samples that training never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lsa_onnx.evaluation import EvaluationOptions, evaluate
+from lsa_onnx.report import Evaluation
+from lsa_onnx.scan import Listener
+from lsa_trainer.hardening.prepare import Prepared
+from lsa_trainer.hardening.result import Comparison, Share
+from lsa_trainer.options import HardenOptions
+from lsa_trainer.trainee import OnnxTrainee
+from lsa_trainer.training.setup import attack_for, criterion_for
+from lsa_trainer.training.validation import Validator
+
+Array = NDArray[Any]
+# Of the training attack's steps: the verdict on models without classes is passed with so many more.
+_STRONGER = 5
+
+
+def held_out(prepared: Prepared) -> dict[str, Array]:
+    """The verification samples as arrays, in units of the declared range: what an npz for the tool holds."""
+    data = prepared.verification
+    arrays = {"x" if not data.extra else prepared.subject.input.name: data.x.cpu().numpy()}
+    arrays |= {name: tensor.cpu().numpy() for name, tensor in data.extra.items()}
+    if prepared.head is not None:
+        arrays["y"] = prepared.verification_targets[0].cpu().numpy()
+    return arrays
+
+
+def evaluate_file(
+    path: Path, prepared: Prepared, options: HardenOptions, folder: Path, listener: Listener
+) -> Evaluation:
+    """Clean and robust accuracy of a file on the verification samples, in ONNX Runtime."""
+    data = folder / "verification.npz"
+    if not data.exists():
+        np.savez(data, **held_out(prepared))
+    spec = prepared.subject.spec
+    return evaluate(
+        path,
+        EvaluationOptions(
+            data=data,
+            y_key="y",
+            seed=options.seed,
+            range=(spec.low, spec.high),
+            mean=spec.mean,
+            std=spec.std,
+            layout=spec.layout,
+            decision=options.decision,
+            perturb=options.perturb,
+            batch=options.batch,
+            max_memory_bytes=options.max_memory_bytes,
+            device=options.device,
+            norm=options.norm,
+            attacks=(options.verify_attack,),
+            steps=options.verify_steps,
+            eps_list=(options.eps,),
+        ),
+        listener,
+    )
+
+
+def compare_files(
+    before: Evaluation, after: Evaluation, options: HardenOptions, *, taught: bool
+) -> Comparison:
+    """Two evaluations on the same samples."""
+    (was,), (now,) = before.results, after.results
+    return Comparison(
+        measure="accuracy",
+        labels="predicted by the original model" if taught else "given",
+        attack=options.verify_attack,
+        eps=options.eps,
+        clean_before=Share(before.clean.value, before.clean.interval, was.n),
+        clean_after=Share(after.clean.value, after.clean.interval, now.n),
+        robust_before=Share(was.robust_accuracy, was.interval, was.n),
+        robust_after=Share(now.robust_accuracy, now.interval, now.n),
+    )
+
+
+def fit_of(prepared: Prepared, options: HardenOptions) -> tuple[float, float]:
+    """Scores on clean and on attacked inputs of a model without classes, as its weights are now."""
+    job = prepared.job
+    answers = job.trainee.reading(job.outputs)
+    attack = attack_for(options, job)
+    first = prepared.verification_targets[0]
+    criterion = criterion_for(options, job, prepared.verification_targets, first)
+    if attack is None:
+        raise ValueError("a model without classes is trained with an attack")
+    steps = options.verify_steps or _STRONGER * max(options.steps, options.validation_steps)
+    scores = Validator(
+        job,
+        prepared.verification,
+        prepared.verification_targets,
+        attack,
+        steps,
+        criterion,
+        options.seed + 1,
+    )(answers)
+    return scores.clean, scores.robust
+
+
+def compare_fits(
+    before: tuple[float, float],
+    after: tuple[float, float],
+    prepared: Prepared,
+    options: HardenOptions,
+) -> Comparison:
+    """Two results of ``fit_of``."""
+    n = len(prepared.verification)
+    shares = [Share(value, None, n) for pair in zip(before, after, strict=True) for value in pair]
+    return Comparison(
+        measure="fit",
+        labels="predicted by the original model" if prepared.taught else "given",
+        attack="pgd",
+        eps=options.eps,
+        clean_before=shares[0],
+        clean_after=shares[1],
+        robust_before=shares[2],
+        robust_after=shares[3],
+    )
+
+
+def inputs_of(prepared: Prepared, count: int) -> Mapping[str, Array]:
+    """Some verification samples as the file itself takes them."""
+    data = prepared.verification.rows(torch.arange(min(count, len(prepared.verification))))
+    feeds = {prepared.subject.input.name: data.x.cpu().numpy()}
+    feeds |= {name: tensor.cpu().numpy() for name, tensor in data.extra.items()}
+    return prepared.subject.as_deployed(feeds)
+
+
+def trainee_of(prepared: Prepared) -> OnnxTrainee:
+    """The trained model."""
+    trainee = prepared.job.trainee
+    if not isinstance(trainee, OnnxTrainee):
+        raise TypeError(type(trainee).__name__)
+    return trainee

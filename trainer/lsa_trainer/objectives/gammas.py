@@ -1,0 +1,114 @@
+"""γ: how much each layer weighs in LR, as people write it or balanced against the base loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from lsa_onnx.errors import DataError
+
+AUTO = "auto"
+# Of the base loss: LR shapes the layers from the first step on, and J still leads.
+SHARE = 0.5
+# No layer weighs more than this many times what the layer that moves most does.
+_MOST = 100.0
+_ACCEPTED = "give one number of 0 or more, 'auto', or TENSOR=NUMBER for every layer, with commas"
+
+
+def parse_gamma(text: str, layers: Sequence[str]) -> dict[str, float] | None:
+    """The weights that ``text`` stands for.
+
+    Names of tensors may hold '=', ',' and ':', so a list is read with the layers' exact names: at each
+    entry the longest of them that is followed by '=' is taken.
+
+    Args:
+        text: One number for all layers; ``auto``; or ``TENSOR=NUMBER`` for each, separated by commas.
+        layers: The layers that are regularised, by the ONNX names of their tensors.
+
+    Returns:
+        Layer → γ, in the order of ``layers``; ``None`` for ``auto``, see ``balance``.
+
+    Raises:
+        DataError: It is none of these, a weight is negative, or a layer is unknown, missing or given twice.
+    """
+    cleaned = text.strip()
+    if cleaned == AUTO:
+        return None
+    number = _number(cleaned)
+    if number is not None:
+        return dict.fromkeys(layers, _checked(number, text))
+    found = _entries(cleaned, layers)
+    missing = [name for name in layers if name not in found]
+    if missing:
+        raise DataError(
+            f"gamma {text!r} says nothing of layer {missing[0]!r}; {_ACCEPTED}, or regularise fewer layers"
+        )
+    return {name: found[name] for name in layers}
+
+
+def balance(base_loss: float, cms: Mapping[str, float], share: float = SHARE) -> dict[str, float]:
+    """Weights under which LR starts as ``share`` of J, and every layer contributes the same.
+
+    γ_l = share · J / (|MVL| · CM_l). A layer that hardly moves would get a weight without bound: no weight
+    is more than 100 times that of the layer that moves most.
+
+    Args:
+        base_loss: J before training, the mean over some batches.
+        cms: Layer → CM_l on the same batches.
+        share: LR over J at the start.
+
+    Raises:
+        DataError: J is not above 0, a CM is not finite, or no layer moves.
+    """
+    instead = "give gamma as a number"
+    if not (math.isfinite(base_loss) and base_loss > 0):
+        raise DataError(f"gamma cannot be balanced against a base loss of {base_loss:g}; {instead}")
+    for name, cm in cms.items():
+        if not math.isfinite(cm):
+            raise DataError(
+                f"gamma cannot be balanced: the comparison measure of layer {name!r} is {cm:g}; "
+                "regularise other layers"
+            )
+    largest = max(cms.values(), default=0.0)
+    if largest <= 0:
+        raise DataError(
+            f"gamma cannot be balanced: under the training attack none of {len(cms)} layers moves (CM "
+            f"{largest:g}); raise eps, or {instead}"
+        )
+    part = share * base_loss / len(cms)
+    return {name: part / max(cm, largest / _MOST) for name, cm in cms.items()}
+
+
+def _entries(text: str, layers: Sequence[str]) -> dict[str, float]:
+    """The weights of the layers that are named in ``text``."""
+    names = sorted(layers, key=len, reverse=True)
+    found: dict[str, float] = {}
+    rest = text
+    while rest:
+        name = next((n for n in names if rest.startswith(f"{n}=")), None)
+        if name is None:
+            raise DataError(
+                f"gamma {text!r} does not begin with a layer and '=' at {rest!r}; {_ACCEPTED}; layers are "
+                f"{', '.join(layers)}"
+            )
+        if name in found:
+            raise DataError(f"gamma {text!r} names layer {name!r} twice; {_ACCEPTED}")
+        # A number holds no comma, so the next one ends it.
+        value, _, rest = rest[len(name) + 1 :].partition(",")
+        found[name], rest = _checked(_number(value), text), rest.lstrip()
+    return found
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _checked(number: float | None, text: str) -> float:
+    if number is None or not (math.isfinite(number) and number >= 0):
+        raise DataError(
+            f"gamma {text!r} holds a weight that is not a number of 0 or more; {_ACCEPTED}"
+        )
+    return number

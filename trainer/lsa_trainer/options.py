@@ -1,0 +1,236 @@
+"""Everything that a hardening run can be told."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lsa_onnx.attacks import Norm, parse_eps
+from lsa_onnx.attacks.choices import unknown
+from lsa_onnx.attacks.registry import ATTACKS
+from lsa_onnx.errors import DataError
+from lsa_onnx.scan.options import DEFAULT_EPS, SubjectOptions
+from lsa_trainer.objectives import BASES, Base, ClassLoss
+from lsa_trainer.training.schedules import KINDS
+
+BatchNorm = Literal["frozen", "clean", "all"]
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+# What the fields of these options are not part of: where results go, and who asked.
+_NOT_SAVED = frozenset({"command", "fresh"})
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How a module is trained, wherever it comes from.
+
+    Attributes:
+        base: Of the objective: one of ``lsa_trainer.objectives.BASES``.
+        gamma: Weight of the layer-wise term: a number (0 for none), "auto", or TENSOR=NUMBER,...
+        detach_clean: Take φ(x) as a constant in the layer-wise term.
+        beta: Weight of the drift, of at-trades.
+        label_smoothing: Share of the target that is spread over all classes.
+        eps: How far the training attack may go, as ``lsa_onnx.attacks.parse_eps`` takes it.
+        norm: In which that is measured.
+        steps: Gradient steps of the training attack.
+        step_size: Of one of them, as ``eps``; ``None`` for the attack's own.
+        eps_warmup: Share of the run in which ε grows to its value.
+        epochs: Passes over the training samples.
+        batch_size: Samples per step, over all processes.
+        optimizer: "adamw" or "sgd".
+        lr: Learning rate at its highest; ``None`` for the optimizer's own default.
+        momentum: Of sgd.
+        weight_decay: Of the optimizer.
+        schedule: One of ``schedules.KINDS``.
+        warmup: Share of the run in which the learning rate grows.
+        ema: Decay of the moving average of the weights; 0 for none.
+        clip: Largest norm of the gradient; 0 for no bound.
+        crop: Pixels by which random crops go over the edge; 0 for none.
+        flip: Mirror every other image.
+        batch_norm: Statistics that BatchNormalization uses and updates in training: "frozen" (those of the
+            file), "clean" (those of the batch in clean passes), "all".
+        precision: One of ``PRECISIONS``.
+        channels_last: Keep images in that memory format.
+        compile: Compile the module with ``torch.compile``.
+        validate_every: Epochs between validations.
+        validation_steps: Gradient steps of the validation attack; more than the training attack has.
+        patience: Validations without a gain in robust accuracy after which training ends early.
+        max_clean_drop: Accuracy on clean inputs that may be lost, 0 to 1.
+        checkpoint_every: Steps between checkpoints.
+        seed: Of every random choice.
+        tensorboard: Write the log for TensorBoard as well.
+
+    Raises:
+        DataError: A value is not usable.
+    """
+
+    base: str = "at-pgd"
+    gamma: str = "auto"
+    detach_clean: bool = False
+    beta: float = 6.0
+    label_smoothing: float = 0.0
+    eps: str = DEFAULT_EPS
+    norm: Norm = "linf"
+    steps: int = 7
+    step_size: str | None = None
+    eps_warmup: float = 0.3
+    epochs: int = 5
+    batch_size: int = 128
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    lr: float | None = None
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    schedule: str = "cosine"
+    warmup: float = 0.05
+    ema: float = 0.0
+    clip: float = 1.0
+    crop: int = 0
+    flip: bool = False
+    batch_norm: BatchNorm = "frozen"
+    precision: str = "32-true"
+    channels_last: bool = False
+    compile: bool = False
+    validate_every: float = 1.0
+    validation_steps: int = 20
+    patience: int | None = None
+    max_clean_drop: float = 0.02
+    checkpoint_every: int = 100
+    seed: int = 0
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        check_training(self)
+
+
+@dataclass(frozen=True)
+class HardenOptions(TrainingOptions, SubjectOptions):
+    """How a file is hardened.
+
+    Attributes:
+        report: The report of a scan whose MVL list is regularised; without one, the model is scanned.
+        mvl: Tensors to regularise in place of the list.
+        validation: Samples held out to choose the best checkpoint by.
+        verification: Samples held out for the final verdict.
+        verify_attack: The attack that the verdict is passed with; stronger than the training attack.
+        verify_steps: Its gradient steps; its own number if ``None``.
+        allow_frozen: Train also where less than 90 % of the weights can be trained.
+        force: Write the file even if it is not better.
+        reexport: Export the trained module anew with torch in place of writing weights back.
+        fresh: Start anew where a run was interrupted.
+    """
+
+    report: Path | None = None
+    mvl: tuple[str, ...] = ()
+    validation: int = 512
+    verification: int = 512
+    verify_attack: str = "auto"
+    verify_steps: int | None = None
+    allow_frozen: bool = False
+    force: bool = False
+    reexport: bool = False
+    fresh: bool = False
+
+    def __post_init__(self) -> None:
+        SubjectOptions.__post_init__(self)
+        TrainingOptions.__post_init__(self)
+        if self.data is None:
+            raise DataError(
+                "hardening needs samples to train on; give --data train.npz, for example"
+            )
+        if self.verify_attack not in ATTACKS:
+            raise unknown("attack", self.verify_attack, ATTACKS)
+        self._require_least(validation=1, verification=1, verify_steps=1)
+
+    def to_record(self) -> dict[str, Any]:
+        """Every option as a JSON- and TOML-ready value; what is not set is left out."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {
+            name: _plain(value)
+            for name, value in values.items()
+            if name not in _NOT_SAVED and value is not None
+        }
+
+    @classmethod
+    def from_record(
+        cls, record: Mapping[str, Any], where: str = "the configuration"
+    ) -> HardenOptions:
+        """The options that ``to_record`` gave.
+
+        Raises:
+            DataError: An option is unknown or of another type.
+        """
+        return cls(**read_record(record, where))
+
+
+def read_record(record: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Options by name, in the types that ``HardenOptions`` takes.
+
+    Raises:
+        DataError: An option is unknown, or of another type; ``where`` says in what file.
+    """
+    known = {f.name: f for f in dataclasses.fields(HardenOptions)}
+    found = {}
+    for name, value in record.items():
+        if name not in known:
+            raise unknown(f"option in {where}", name, sorted(known))
+        found[name] = _typed(name, value, str(known[name].type), where)
+    return found
+
+
+def check_training(options: TrainingOptions) -> None:
+    """Hold every value to its range.
+
+    Raises:
+        DataError: One is outside of it.
+    """
+    for name, accepted in (("base", BASES), ("schedule", KINDS), ("precision", PRECISIONS)):
+        if getattr(options, name) not in accepted:
+            raise unknown(name, getattr(options, name), accepted)
+    for name, accepted in (
+        ("optimizer", ("adamw", "sgd")),
+        ("batch_norm", ("frozen", "clean", "all")),
+    ):
+        if getattr(options, name) not in accepted:
+            raise unknown(name, getattr(options, name), accepted)
+    for name in ("steps", "batch_size", "validation_steps", "checkpoint_every", "epochs"):
+        _require(options, name, getattr(options, name) >= 1, "1 or more")
+    for name in ("eps_warmup", "warmup", "max_clean_drop"):
+        _require(options, name, 0 <= getattr(options, name) <= 1, "a share, 0 to 1")
+    for name in ("weight_decay", "clip", "beta", "crop"):
+        _require(options, name, getattr(options, name) >= 0, "0 or more")
+    _require(options, "ema", 0 <= options.ema < 1, "0 or more and less than 1")
+    _require(options, "momentum", 0 <= options.momentum < 1, "0 or more and less than 1")
+    _require(options, "validate_every", options.validate_every > 0, "more than 0 epochs")
+    _require(options, "lr", options.lr is None or options.lr > 0, "more than 0")
+    _require(options, "patience", options.patience is None or options.patience >= 1, "1 or more")
+    parse_eps(options.eps, 1.0)
+    Base("standard", ClassLoss(options.label_smoothing), options.beta)
+
+
+def _require(options: TrainingOptions, name: str, holds: bool, accepted: str) -> None:
+    if not holds:
+        flag = "--" + name.replace("_", "-")
+        raise DataError(f"{flag} {getattr(options, name)} is not usable; give {accepted}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _typed(name: str, value: Any, kind: str, where: str) -> Any:
+    """``value`` from a file as the annotation ``kind`` wants it."""
+    wanted = kind.partition("|")[0].strip()
+    if wanted.startswith("tuple") and isinstance(value, list):
+        return tuple(value)
+    if wanted == "Path" and isinstance(value, str):
+        return Path(value)
+    if wanted == "float" and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    accepted = {"str": str, "int": int, "float": float, "bool": bool}.get(wanted, (str, float))
+    if not isinstance(value, accepted) or (isinstance(value, bool) and wanted != "bool"):
+        raise DataError(f"option {name!r} in {where} is {value!r}; give a value of type {wanted}")
+    return value

@@ -1,0 +1,200 @@
+"""What a training run sees of a model: inputs in declared units in, named tensors out."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lsa_trainer.module import OnnxModule
+from lsa_trainer.ops.training import BatchNormalization
+
+
+class Trainee(torch.nn.Module):
+    """A model as training calls it: ``(x, *held) → {name: tensor}``.
+
+    Attributes:
+        module: The model; it gives the named tensors when called with its inputs in order.
+    """
+
+    module: torch.nn.Module
+
+    def reading(self, tensors: Iterable[str]) -> Trainee:
+        """One that shares every weight with this and returns ``tensors``."""
+        raise NotImplementedError
+
+    @contextlib.contextmanager
+    def batch_statistics(self, active: bool) -> Iterator[None]:
+        """Whether BatchNormalization uses and updates the statistics of the batch inside the block."""
+        layers = [m for m in self.modules() if isinstance(m, BatchNormalization)]
+        for layer in layers:
+            layer.use_batch_statistics = active
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.use_batch_statistics = False
+
+
+class OnnxTrainee(Trainee):
+    """An ``OnnxModule`` behind the normalisation that its input expects."""
+
+    def __init__(
+        self,
+        source: OnnxModule,
+        tensors: Sequence[str],
+        inputs: Sequence[str],
+        *,
+        scale: Tensor | None = None,
+        offset: Tensor | None = None,
+        one_by_one: bool = False,
+    ) -> None:
+        """Make it.
+
+        Args:
+            source: The model.
+            tensors: What to return.
+            inputs: Names of the inputs in the order in which they are given, that which is attacked first.
+            scale: model input = x · scale + offset, shaped to broadcast against a batch; ``None`` for x.
+            offset: Likewise.
+            one_by_one: Run each sample on its own: the batch is part of the model.
+        """
+        super().__init__()
+        self._source = (
+            source,
+        )  # in a tuple, so that its unread weights are no part of this module
+        self.module = source.reading(tensors)
+        self._tensors = tuple(tensors)
+        self._inputs = tuple(inputs)
+        self._order = [list(inputs).index(name) for name in source.input_names]
+        self.register_buffer("scale", scale, persistent=False)
+        self.register_buffer("offset", offset, persistent=False)
+        self.one_by_one = one_by_one
+
+    def reading(self, tensors: Iterable[str]) -> OnnxTrainee:
+        """See ``Trainee.reading``."""
+        other = OnnxTrainee(
+            self._source[0],
+            tuple(tensors),
+            self._inputs,
+            scale=self.scale,
+            offset=self.offset,
+            one_by_one=self.one_by_one,
+        )
+        other.train(self.training)
+        return other
+
+    def forward(self, x: Tensor, *held: Tensor) -> dict[str, Tensor]:
+        """The tensors.
+
+        Args:
+            x: The attacked input in units of the declared range, shape (n, ...).
+            held: The other inputs, shape (n, ...) each.
+        """
+        if self.scale is not None:
+            x = (x * self.scale + self.offset).to(x.dtype)
+        given = (x, *held)
+        ordered = [given[place] for place in self._order]
+        if not self.one_by_one:
+            found: dict[str, Tensor] = self.module(*ordered)
+            return found
+        rows = [self.module(*(each[i : i + 1] for each in ordered)) for i in range(len(x))]
+        return {name: torch.cat([row[name] for row in rows]) for name in self._tensors}
+
+
+class SourceTrainee(Trainee):
+    """A module with its source: layers are its submodules, by their names.
+
+    Attributes:
+        output: The name under which the module's own result is returned.
+    """
+
+    output = "output"
+
+    def __init__(self, module: torch.nn.Module, tensors: Sequence[str]) -> None:
+        """Make it.
+
+        Args:
+            module: Gives logits, shape (n, classes), for inputs of shape (n, ...).
+            tensors: ``output``, and names of submodules whose results are returned.
+        """
+        super().__init__()
+        self.module = module
+        self._tensors = tuple(tensors)
+
+    def reading(self, tensors: Iterable[str]) -> SourceTrainee:
+        """See ``Trainee.reading``."""
+        return SourceTrainee(self.module, tuple(tensors))
+
+    def forward(self, x: Tensor, *held: Tensor) -> dict[str, Tensor]:
+        """See ``OnnxTrainee.forward``; x is given to the module as it is."""
+        found: dict[str, Tensor] = {}
+
+        def keep(name: str) -> Any:
+            return lambda _module, _inputs, result: found.__setitem__(name, result)
+
+        hooks = [
+            self.module.get_submodule(name).register_forward_hook(keep(name))
+            for name in self._tensors
+            if name != self.output
+        ]
+        try:
+            result = self.module(x, *held)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return {**found, self.output: result}
+
+    @contextlib.contextmanager
+    def batch_statistics(self, active: bool) -> Iterator[None]:
+        """See ``Trainee.batch_statistics``; torch's own layers follow their mode."""
+        layers = [m for m in self.module.modules() if isinstance(m, _TORCH_BATCH_NORM)]
+        modes = [layer.training for layer in layers]
+        for layer in layers:
+            layer.train(active)
+        try:
+            yield
+        finally:
+            for layer, mode in zip(layers, modes, strict=True):
+                layer.train(mode)
+
+
+_TORCH_BATCH_NORM = (
+    torch.nn.BatchNorm1d,
+    torch.nn.BatchNorm2d,
+    torch.nn.BatchNorm3d,
+    torch.nn.SyncBatchNorm,
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A model and what is wanted of it.
+
+    Attributes:
+        trainee: The model.
+        outputs: The tensors that the loss reads; for classes, the logits alone.
+        layers: The tensors that are regularised → the axis of each that counts samples.
+        parameters: What trains, by name.
+        statistics: Running statistics, by name.
+        classes: Whether the first output holds logits.
+        lowest_wins: The smallest score decides.
+        low: Lower end of the range of inputs.
+        high: Upper end.
+        channel_axis: Of a batch of images; ``None`` for other inputs.
+    """
+
+    trainee: Trainee
+    outputs: tuple[str, ...]
+    layers: Mapping[str, int | None]
+    parameters: Mapping[str, torch.nn.Parameter]
+    statistics: Mapping[str, Tensor] = field(default_factory=dict)
+    classes: bool = True
+    lowest_wins: bool = False
+    low: float = 0.0
+    high: float = 1.0
+    channel_axis: int | None = None

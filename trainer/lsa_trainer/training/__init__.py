@@ -1,0 +1,1 @@
+"""Training that can be interrupted at any moment and goes on as if it had not been."""

@@ -1,0 +1,131 @@
+"""What a run is set up with: processes and device, the optimizer, the objective."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from lsa_onnx.attacks import parse_eps
+from lsa_onnx.errors import DeviceError
+from lsa_trainer.objectives import (
+    BASES,
+    Base,
+    ClassLoss,
+    Criterion,
+    LayerRegulariser,
+    OutputLoss,
+    StepSpec,
+    TrainingAttack,
+    logit_temperature,
+    variance_scale,
+)
+from lsa_trainer.options import TrainingOptions
+from lsa_trainer.trainee import Job
+
+_DEFAULT_LR = {"adamw": 1e-3, "sgd": 1e-2}
+
+
+def launch(options: TrainingOptions, device: str) -> Fabric:
+    """This process among those that ``torchrun`` started, or alone.
+
+    Args:
+        options: For the precision.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+
+    Raises:
+        DeviceError: The device is not there.
+    """
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    fabric = Fabric(
+        **_accelerator(device, here),
+        num_nodes=max(world // here, 1),
+        strategy="ddp" if world > 1 else "auto",
+        precision=options.precision,
+    )
+    fabric.launch()
+    return fabric
+
+
+def _accelerator(device: str, here: int) -> dict[str, Any]:
+    kind, _, number = device.partition(":")
+    found = torch.cuda.is_available()
+    if kind == "cuda" and not found:
+        raise DeviceError(
+            f"--device {device!r}: torch {torch.__version__} finds no CUDA device; use --device cpu, or "
+            "install a build of torch with CUDA"
+        )
+    if kind == "cpu" or not found:
+        return {"accelerator": "cpu", "devices": here}
+    return {"accelerator": "cuda", "devices": [int(number)] if number and here == 1 else here}
+
+
+def optimizer_for(
+    parameters: Sequence[torch.nn.Parameter], options: TrainingOptions
+) -> torch.optim.Optimizer:
+    """SGD with momentum, or AdamW."""
+    lr = options.lr or _DEFAULT_LR[options.optimizer]
+    if options.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters, lr=lr, momentum=options.momentum, weight_decay=options.weight_decay
+        )
+    return torch.optim.AdamW(parameters, lr=lr, weight_decay=options.weight_decay)
+
+
+def attack_for(options: TrainingOptions, job: Job) -> TrainingAttack | None:
+    """The attack that makes x̂; ``None`` where nothing needs one.
+
+    Without a base that attacks, the layer-wise term still wants a x̂: that of PGD.
+    """
+    kind = BASES[options.base]  # type: ignore[index]
+    if kind is None and not job.layers:
+        return None
+    width = job.high - job.low
+    one_step = kind in ("fgsm", "fast")
+    objective = None if job.classes else "output"
+    return TrainingAttack(
+        kind=kind or "pgd",
+        eps=parse_eps(options.eps, width),
+        norm=options.norm,
+        steps=1 if one_step else options.steps,
+        step_size=None if options.step_size is None else parse_eps(options.step_size, width),
+        low=job.low,
+        high=job.high,
+        objective=objective,  # type: ignore[arg-type]
+    )
+
+
+def criterion_for(
+    options: TrainingOptions, job: Job, targets: Sequence[Tensor], answers: Tensor
+) -> Criterion:
+    """What the outputs are held to.
+
+    Args:
+        options: For the smoothing of labels.
+        job: Says whether there are classes.
+        targets: Of the training samples.
+        answers: What the model says of some clean samples, its first output.
+    """
+    if not job.classes:
+        return OutputLoss(tuple(variance_scale(target) for target in targets))
+    signed = -answers if job.lowest_wins else answers
+    return ClassLoss(options.label_smoothing, logit_temperature(signed), job.lowest_wins)
+
+
+def specification(
+    options: TrainingOptions,
+    job: Job,
+    criterion: Criterion,
+    gammas: Mapping[str, float],
+    *,
+    exact_batching: bool,
+) -> StepSpec:
+    """What a step minimises."""
+    base = Base(options.base, criterion, options.beta)  # type: ignore[arg-type]
+    term = LayerRegulariser(gammas, dict(job.layers), options.detach_clean) if gammas else None
+    return StepSpec(base=base, outputs=job.outputs, regulariser=term, exact_batching=exact_batching)

@@ -1,0 +1,117 @@
+"""``translate``: an ONNX graph in the dialect as one ``torch.fx`` graph with all of its tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from lsa_onnx.rewrite.graph import dimensions, opset, true_inputs
+from lsa_onnx.rewrite.shapes import Hints, KnownShapes
+from lsa_trainer.translation.paths import attribute_path, hold
+from lsa_trainer.translation.scope import Common, Scope
+from lsa_trainer.translation.values import Static, Value, tensor_of
+
+if TYPE_CHECKING:
+    import onnx
+
+
+@dataclass(frozen=True)
+class Program:
+    """A translated model, before anybody says what to read of it.
+
+    Attributes:
+        root: Holds parameters, buffers and the modules of nodes that are modules.
+        graph: Every node, without an output.
+        inputs: Names of the inputs in order.
+        outputs: Names of the outputs in order.
+        values: Name of a tensor of the main graph → what stands for it in ``graph``.
+        paths: Name of an initializer that is held as such → its path in ``root``.
+        free_batch: Whether the leading dimension of every input is free.
+    """
+
+    root: torch.nn.Module
+    graph: torch.fx.Graph
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    values: Mapping[str, torch.fx.Node]
+    paths: Mapping[str, str]
+    free_batch: bool
+
+
+def translate(
+    model: onnx.ModelProto,
+    folder: Path | None,
+    *,
+    parameters: Mapping[str, torch.nn.Parameter],
+    kept: Collection[str] = (),
+    untied: Mapping[tuple[str, int], str] | None = None,
+    hints: Hints | None = None,
+    float_type: torch.dtype | None = None,
+) -> Program:
+    """Translate a model.
+
+    Args:
+        model: In the dialect, see ``in_dialect``.
+        folder: Of the weights that are outside the proto.
+        parameters: Name of an initializer (or of an untied copy) → what stands for it.
+        kept: Initializers that are no parameters but belong to the state dict (running statistics).
+        untied: (first output of a node, place of an input) → the parameter that stands for the
+            initializer there.
+        hints: Shapes of inputs that the model leaves open.
+        float_type: The type of all floats of half precision; ``None`` for what the file says.
+    """
+    root = torch.nn.Module()
+    known = KnownShapes(model, hints)
+    common = Common(root, known, opset(model), folder, dict(untied or {}), float_type)
+    scope = Scope(common, torch.fx.Graph())
+    inputs = [value.name for value in true_inputs(model.graph)]
+    for index, name in enumerate(inputs):
+        scope.define(name, scope.graph.placeholder(_argument(index, len(inputs))))
+    paths = {}
+    for name, parameter in parameters.items():
+        paths[name] = _held(scope, name, parameter)
+    for tensor in model.graph.initializer:
+        if tensor.name in kept:
+            paths[tensor.name] = _held(scope, tensor.name, _value(common, tensor))
+        elif tensor.name not in parameters:
+            scope.define(tensor.name, Static(_value(common, tensor)))
+    scope.run(model.graph)
+    outputs = [value.name for value in model.graph.output]
+    values = _as_nodes(scope, {**scope.values}, outputs)
+    return Program(root, scope.graph, tuple(inputs), tuple(outputs), values, paths, _is_free(model))
+
+
+def _is_free(model: onnx.ModelProto) -> bool:
+    shapes = [dimensions(value) for value in true_inputs(model.graph)]
+    return all(shape is None or (shape and not isinstance(shape[0], int)) for shape in shapes)
+
+
+def _argument(index: int, count: int) -> str:
+    return "x" if count == 1 else f"x{index}"
+
+
+def _value(common: Common, tensor: onnx.TensorProto) -> torch.Tensor:
+    return common.widened(tensor_of(tensor, common.folder))
+
+
+def _held(scope: Scope, name: str, tensor: torch.Tensor) -> str:
+    path = attribute_path(scope.common.root, name)
+    hold(scope.common.root, path, tensor)
+    scope.define(name, scope.graph.get_attr(path))
+    return path
+
+
+def _as_nodes(
+    scope: Scope, values: Mapping[str, Value], outputs: Sequence[str]
+) -> dict[str, torch.fx.Node]:
+    """Every tensor that is made while the module runs, and the outputs whatever they are."""
+    made = {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, torch.fx.Node) and value.op != "get_attr"
+    }
+    return {**made, **{name: scope.tensor(values[name]) for name in outputs}}

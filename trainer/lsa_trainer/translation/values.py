@@ -1,0 +1,66 @@
+"""What is known of a tensor while a graph is translated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import ml_dtypes
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+# Types that torch has and numpy has only by ml_dtypes: the integer of the same size carries the bits.
+_BITS = {
+    np.dtype(ml_dtypes.bfloat16): (np.int16, torch.bfloat16),
+    np.dtype(ml_dtypes.float8_e4m3fn): (np.int8, torch.float8_e4m3fn),
+    np.dtype(ml_dtypes.float8_e4m3fnuz): (np.int8, torch.float8_e4m3fnuz),
+    np.dtype(ml_dtypes.float8_e5m2): (np.int8, torch.float8_e5m2),
+    np.dtype(ml_dtypes.float8_e5m2fnuz): (np.int8, torch.float8_e5m2fnuz),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Static:
+    """A constant that is not trained, on the CPU."""
+
+    value: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Host:
+    """A shape, or what was computed from shapes: whole numbers, some known only when the model runs.
+
+    Attributes:
+        numbers: ``int`` or ``torch.fx.Proxy`` each, in an array of objects of the tensor's shape.
+    """
+
+    numbers: NDArray[Any]
+
+
+# A tensor of the running graph, or one that is known before.
+Value: TypeAlias = torch.fx.Node | Static | Host
+
+
+def tensor_of(proto: onnx.TensorProto, folder: Path | None) -> torch.Tensor:
+    """The value of a constant; ``folder`` holds what is outside the model's file."""
+    array = numpy_helper.to_array(proto, str(folder or ""))
+    return torch_tensor(array)
+
+
+def torch_tensor(array: NDArray[Any]) -> torch.Tensor:
+    """A copy as a torch tensor; integers of less than eight bits become those of eight."""
+    if array.dtype in _BITS:
+        carrier, dtype = _BITS[array.dtype]
+        return torch.from_numpy(array.view(carrier).copy()).view(dtype)
+    if array.dtype.name in ("int4", "uint4", "int2", "uint2"):
+        array = array.astype(np.int8 if array.dtype.name.startswith("int") else np.uint8)
+    return torch.from_numpy(np.array(array, order="C"))
+
+
+def plain(number: Any) -> Any:
+    """An entry of ``Host.numbers`` as an argument of a call."""
+    return number.node if isinstance(number, torch.fx.Proxy) else number

@@ -1,0 +1,264 @@
+"""Which constants of a file are weights, which of them train, and why the others do not.
+
+An ONNX file does not say what was a parameter of the module that it came from: convolution kernels,
+biases written as Add, embedding tables, running statistics, pixel means and masks are all constants.
+The place at which a constant is read tells them apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import onnx
+from onnx import TensorProto
+
+from lsa_onnx.rewrite.graph import consumers, dependents, subgraphs, true_inputs
+from lsa_onnx.weights import element_count
+
+Use = tuple[str, int]
+Role = Literal["weight", "statistics", "constant"]
+
+_FLOATS = frozenset(
+    {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16}
+)
+# Operator → the inputs at which a constant is a weight.
+_SLOTS: Mapping[str, frozenset[int]] = {
+    "BatchNormalization": frozenset({1, 2}),
+    "BiasGelu": frozenset({1}),
+    "Conv": frozenset({1, 2}),
+    "ConvTranspose": frozenset({1, 2}),
+    "DeformConv": frozenset({1, 3}),
+    "Einsum": frozenset(range(8)),
+    "FusedConv": frozenset({1, 2}),
+    "FusedGemm": frozenset({0, 1, 2}),
+    "FusedMatMul": frozenset({0, 1}),
+    "GRU": frozenset({1, 2, 3, 5}),
+    "Gather": frozenset({0}),
+    "Gemm": frozenset({0, 1, 2}),
+    "GroupNormalization": frozenset({1, 2}),
+    "InstanceNormalization": frozenset({1, 2}),
+    "LSTM": frozenset({1, 2, 3, 5, 6, 7}),
+    "LayerNormalization": frozenset({1, 2}),
+    "MatMul": frozenset({0, 1}),
+    "PRelu": frozenset({1}),
+    "RMSNormalization": frozenset({1}),
+    "RNN": frozenset({1, 2, 3, 5}),
+    "SimplifiedLayerNormalization": frozenset({1}),
+}
+# They mix the features of a sample: what comes after them is no pixel any more.
+_LINEAR = frozenset(_SLOTS) - {"BatchNormalization", "InstanceNormalization", "PRelu", "Gather"}
+_STATISTICS = {"BatchNormalization": frozenset({3, 4})}
+# A constant of several values here is a bias or a scale, unless it meets the input itself.
+_ELEMENTWISE = frozenset({"Add", "Sub", "Mul", "Div"})
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A constant that is a weight.
+
+    Attributes:
+        name: Of the parameter: the initializer's, or for an untied copy that of its only reader.
+        source: The tensor of the file that holds its value: an initializer, or what a Constant makes.
+        elements: How many numbers it has.
+        shape: In ONNX's layout.
+        use: For an untied copy, where it is read: (first output of the node, place of the input).
+        frozen: Why it does not train, "" if it does.
+        layer: The tensor that the first operator to read it makes.
+    """
+
+    name: str
+    source: str
+    elements: int
+    shape: tuple[int, ...]
+    use: Use | None = None
+    frozen: str = ""
+    layer: str = ""
+
+    @property
+    def trains(self) -> bool:
+        """Whether it trains."""
+        return not self.frozen
+
+
+@dataclass(frozen=True)
+class Constants:
+    """The constants of a model by what they are.
+
+    Attributes:
+        weights: Weights, in the order of the file.
+        statistics: Running means and variances.
+    """
+
+    weights: tuple[Weight, ...]
+    statistics: tuple[str, ...]
+
+    @property
+    def trainable(self) -> int:
+        """Numbers that train."""
+        return sum(w.elements for w in self.weights if w.trains)
+
+    @property
+    def share(self) -> float:
+        """The part of all weights that trains, 0 to 1; 0 where there are none."""
+        total = sum(w.elements for w in self.weights)
+        return self.trainable / total if total else 0.0
+
+    @property
+    def untied(self) -> dict[Use, str]:
+        """Where an untied copy is read → its name."""
+        return {w.use: w.name for w in self.weights if w.use is not None}
+
+    def only(self, writable: Collection[str], reason: str) -> Constants:
+        """The same, with weights frozen that are not among ``writable``."""
+        weights = tuple(
+            w if w.source in writable or w.frozen else replace(w, frozen=reason)
+            for w in self.weights
+        )
+        return Constants(weights, self.statistics)
+
+
+def find_constants(model: onnx.ModelProto, filled: Collection[str]) -> Constants:
+    """Tell weights from other constants.
+
+    Weights that several nodes read stay one (tied), except those whose values are all alike: exporters
+    store the zero biases and unit scales of different layers as one tensor, and those were never one
+    weight.
+
+    Args:
+        model: In the dialect of the operator table; its values may be outside.
+        filled: Initializers whose values are all alike.
+    """
+    return _Search(model, filled).run()
+
+
+class _Search:
+    """What each constant of a model is read by."""
+
+    def __init__(self, model: onnx.ModelProto, filled: Collection[str]) -> None:
+        self._graph = model.graph
+        self._filled = filled
+        self._readers = consumers(model.graph)
+        inputs = [value.name for value in true_inputs(model.graph)]
+        self._of_input = dependents(model.graph, inputs)
+        linear = [n.output[0] for n in model.graph.node if n.op_type in _LINEAR]
+        self._mixed = dependents(model.graph, [name for name in linear if name in self._of_input])
+
+    def run(self) -> Constants:
+        weights: list[Weight] = []
+        statistics = []
+        for tensor in self._graph.initializer:
+            role = self._role(tensor)
+            if role == "statistics":
+                statistics.append(tensor.name)
+            elif role == "weight":
+                weights += self._copies(tensor)
+        return Constants((*weights, *_inner_weights(self._graph)), tuple(statistics))
+
+    def _role(self, tensor: onnx.TensorProto) -> Role:
+        if tensor.data_type not in _FLOATS:
+            return "weight" if self._is_quantised(tensor.name) else "constant"
+        roles = set(self._roles(tensor.name, element_count(tensor), set()))
+        return (
+            "statistics" if "statistics" in roles else "weight" if "weight" in roles else "constant"
+        )
+
+    def _roles(self, name: str, elements: int, seen: set[str]) -> Iterator[Role]:
+        """What ``name`` is to each node that reads it, also behind nodes of constants alone."""
+        for node in self._readers.get(name, ()):
+            places = [i for i, given in enumerate(node.input) if given == name]
+            yield from (self._role_at(node, place, elements) for place in places)
+            for result in node.output:
+                if result and result not in self._of_input and result not in seen:
+                    seen.add(result)
+                    yield from self._roles(result, elements, seen)
+
+    def _role_at(self, node: onnx.NodeProto, place: int, elements: int) -> Role:
+        if place in _STATISTICS.get(node.op_type, ()):
+            return "statistics"
+        if node.op_type == "Gather" and not self._is_lookup(node):
+            return "constant"
+        if place in _SLOTS.get(node.op_type, ()):
+            return "weight"
+        if node.op_type in _ELEMENTWISE and elements > 1:
+            others = [name for i, name in enumerate(node.input) if i != place]
+            return "weight" if any(name in self._mixed for name in others) else "constant"
+        return "constant"
+
+    def _is_lookup(self, node: onnx.NodeProto) -> bool:
+        """Whether a Gather reads rows that the input chooses, as an embedding does."""
+        return len(node.input) > 1 and node.input[1] in self._of_input
+
+    def _is_quantised(self, name: str) -> bool:
+        readers = self._readers.get(name, ())
+        return any(n.op_type == "DequantizeLinear" and n.input[0] == name for n in readers)
+
+    def _copies(self, tensor: onnx.TensorProto) -> list[Weight]:
+        weight = Weight(
+            name=tensor.name,
+            source=tensor.name,
+            elements=element_count(tensor),
+            shape=tuple(tensor.dims),
+            frozen="" if tensor.data_type in _FLOATS else _quantised(tensor),
+            layer=self._layer(tensor.name),
+        )
+        uses = list(self._uses(tensor.name))
+        if tensor.name not in self._filled or len(uses) < 2 or not weight.trains:
+            return [weight]
+        return [
+            replace(weight, name=name, use=use, layer=self._layer_of(use))
+            for use, name in zip(uses, self._names(tensor.name, uses), strict=True)
+        ]
+
+    def _uses(self, name: str) -> Iterator[Use]:
+        for node in self._readers.get(name, ()):
+            for place, given in enumerate(node.input):
+                if given == name:
+                    yield node.output[0], place
+
+    def _names(self, name: str, uses: Sequence[Use]) -> list[str]:
+        """For each copy a name of its own: an Identity has the one that the exporter took away."""
+        identities = {n.output[0] for n in self._readers[name] if n.op_type == "Identity"}
+        taken = [result if result in identities else "" for result, _ in uses]
+        plain = [index for index, found in enumerate(taken) if not found]
+        for number, index in enumerate(plain):
+            taken[index] = name if not number else f"{name}.{number + 1}"
+        return taken
+
+    def _layer(self, name: str) -> str:
+        return next((self._layer_of(use) for use in self._uses(name)), "")
+
+    def _layer_of(self, use: Use) -> str:
+        """The first tensor behind ``use`` that depends on the input."""
+        name = use[0]
+        seen = {name}
+        while name not in self._of_input:
+            readers = self._readers.get(name, ())
+            name = next((n.output[0] for n in readers if n.output[0] not in seen), "")
+            if not name:
+                return ""
+            seen.add(name)
+        return name
+
+
+def _quantised(tensor: onnx.TensorProto) -> str:
+    kind = TensorProto.DataType.Name(tensor.data_type).lower()
+    return f"quantised to {kind}: harden the float model and quantise again"
+
+
+def _inner_weights(graph: onnx.GraphProto) -> Iterator[Weight]:
+    """Float constants of some size inside bodies: they are not reached by name."""
+    for node in graph.node:
+        for body in subgraphs(node):
+            for tensor in body.initializer:
+                if tensor.data_type in _FLOATS and element_count(tensor) > 1:
+                    yield Weight(
+                        name=tensor.name,
+                        source=tensor.name,
+                        elements=element_count(tensor),
+                        shape=tuple(tensor.dims),
+                        frozen=f"inside the body of {node.op_type} {node.name or node.output[0]!r}",
+                        layer=node.output[0],
+                    )
+            yield from _inner_weights(body)
