@@ -17,6 +17,7 @@ from onnx import AttributeProto, TensorProto, helper
 
 from lsa_onnx.model import describe, element_name
 from lsa_onnx.report.text import shape
+from lsa_onnx.rewrite.graph import is_standard
 
 M = TypeVar("M")
 
@@ -148,27 +149,38 @@ def _attributes(
         for index, (a, b) in enumerate(zip(old.graphs, new.graphs, strict=True)):
             _graphs(found, a, b, f" in number {index}{inner}")
     elif old.type == new.type and before is not None and after is not None:
-        _tensors(found, node.output[0], before, after, scope)
+        _tensors(found, first_output(node), before, after, scope)
     elif _content(old) != _content(new):
-        a, b = (_shown(helper.get_attribute_value(each)) for each in (old, new))
+        a, b = _attribute_text(old), _attribute_text(new)
         what = f"node {first_output(node)!r} ({node.op_type}){scope}"
         found.lines.append(f"{what}: {old.name} {_instead(a, b)}")
 
 
+def _attribute_text(attribute: AttributeProto) -> str:
+    if attribute.ref_attr_name:
+        return f"that of the function's {attribute.ref_attr_name!r}"
+    value = helper.get_attribute_value(attribute)
+    # Of no type that this version of ONNX knows.
+    return "unreadable" if value is None else _shown(value)
+
+
 def constant_tensor(node: onnx.NodeProto, attribute: AttributeProto) -> TensorProto | None:
-    """What a ``Constant`` node holds, as a tensor; ``None`` for other nodes, text and sparse values."""
-    if node.op_type != "Constant" or node.domain not in ("", "ai.onnx"):
+    """What a ``Constant`` node holds, as a tensor.
+
+    ``None`` for other nodes, for text and sparse values, and for an argument of a function.
+    """
+    if not is_standard(node, {"Constant"}) or attribute.ref_attr_name:
         return None
     if attribute.name == "value" and attribute.type == AttributeProto.TENSOR:
         return attribute.t
     kinds = {"float": TensorProto.FLOAT, "int": TensorProto.INT64}
     kind = kinds.get(attribute.name.removeprefix("value_").removesuffix("s"))
-    if kind is None:
-        return None
     held = helper.get_attribute_value(attribute)
+    if kind is None or held is None:
+        return None
     several = attribute.name.endswith("s")
     numbers = list(held) if several else [held]
-    return helper.make_tensor(node.output[0], kind, [len(numbers)] if several else [], numbers)
+    return helper.make_tensor(first_output(node), kind, [len(numbers)] if several else [], numbers)
 
 
 def _tensors(found: Structure, name: str, old: TensorProto, new: TensorProto, scope: str) -> None:

@@ -273,6 +273,43 @@ def test_differences_inside_a_branch_name_it(tmp_path: Path) -> None:
     )
 
 
+def test_arguments_of_functions(tmp_path: Path) -> None:
+    def proto(name: str, *, constant: bool) -> onnx.ModelProto:
+        held = helper.make_node("Constant", [], ["c"])
+        scaled = helper.make_node("Elu", ["a"], ["e"])
+        referring, key = (held, "value_float") if constant else (scaled, "alpha")
+        referring.attribute.add(name=key, type=onnx.AttributeProto.FLOAT, ref_attr_name=name)
+        if not constant:
+            held.attribute.append(helper.make_attribute("value_float", 1.0))
+        body = [held, scaled, helper.make_node("Add", ["e", "c"], ["o"])]
+        imports = [helper.make_opsetid("", 17)]
+        function = helper.make_function("own", "F", ["a"], ["o"], body, imports, ["p", "q"])
+        call = node("F", ["x"], ["y"], domain="own", p=1.0, q=2.0)
+        x, y = value("x", ["N"]), value("y", ["N"])
+        return model([call], [x], [y], imports={"own": 1}, functions=[function])
+
+    for constant, where in ((True, "'c' (Constant)"), (False, "'e' (Elu)")):
+        old, new = proto("p", constant=constant), proto("q", constant=constant)
+        assert between(old, old, tmp_path).other == []
+        (line,) = between(old, new, tmp_path).graph
+        assert line.startswith(f"node {where} in function 'own::F': ")
+        assert line.endswith("is that of the function's 'q' instead of that of the function's 'p'")
+
+
+def test_attributes_of_no_known_type(tmp_path: Path) -> None:
+    def untyped(proto: onnx.ModelProto) -> None:
+        proto.graph.node[3].attribute[0].ClearField("type")
+
+    plain = graphs.conv_net()
+    assert between(plain, edited(plain, untyped), tmp_path).graph == (
+        "node 'y' (Gemm): transB is unreadable instead of 1",
+    )
+    held = node("Constant", [], ["y"], value_float=1.0)
+    held.attribute[0].ClearField("type")
+    strange = model([held], [], [value("y", None)])
+    assert between(strange, strange, tmp_path).compared_tensors == 0
+
+
 def test_attributes_too_long_to_show(tmp_path: Path) -> None:
     def proto(first: float) -> onnx.ModelProto:
         noted = node("Relu", ["x"], ["y"], note=[first, *[0.5] * 500])

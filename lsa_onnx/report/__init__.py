@@ -14,30 +14,42 @@ if TYPE_CHECKING:
     from lsa_onnx.report.document import Report as Report
     from lsa_onnx.report.evaluation import EVALUATION_VERSION as EVALUATION_VERSION
     from lsa_onnx.report.evaluation import Evaluation as Evaluation
+    from lsa_onnx.report.hardening import HARDENING_VERSION as HARDENING_VERSION
+    from lsa_onnx.report.hardening import Hardening as Hardening
     from lsa_onnx.report.html import render_html as render_html
     from lsa_onnx.report.html import write_html as write_html
+    from lsa_onnx.report.html_hardening import render_hardening_html as render_hardening_html
+    from lsa_onnx.report.html_hardening import write_hardening_html as write_hardening_html
     from lsa_onnx.report.json_file import dumps as dumps
     from lsa_onnx.report.json_file import read_evaluation as read_evaluation
+    from lsa_onnx.report.json_file import read_hardening as read_hardening
     from lsa_onnx.report.json_file import read_report as read_report
     from lsa_onnx.report.json_file import write_json as write_json
     from lsa_onnx.report.schema import load_schema as load_schema
     from lsa_onnx.report.terminal import print_layers as print_layers
     from lsa_onnx.report.terminal import print_report as print_report
     from lsa_onnx.report.terminal_evaluation import print_evaluation as print_evaluation
+    from lsa_onnx.report.terminal_hardening import print_hardening as print_hardening
 
 _HOMES = {
     "EVALUATION_VERSION": "evaluation",
-    "SCHEMA_VERSION": "document",
     "Evaluation": "evaluation",
+    "HARDENING_VERSION": "hardening",
+    "Hardening": "hardening",
     "Report": "document",
+    "SCHEMA_VERSION": "document",
     "dumps": "json_file",
     "load_schema": "schema",
     "print_evaluation": "terminal_evaluation",
+    "print_hardening": "terminal_hardening",
     "print_layers": "terminal",
     "print_report": "terminal",
     "read_evaluation": "json_file",
+    "read_hardening": "json_file",
     "read_report": "json_file",
+    "render_hardening_html": "html_hardening",
     "render_html": "html",
+    "write_hardening_html": "html_hardening",
     "write_html": "html",
     "write_json": "json_file",
 }

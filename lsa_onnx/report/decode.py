@@ -19,13 +19,14 @@ from lsa_onnx.errors import DataError
 
 T = TypeVar("T")
 
-Kind = Literal["report", "evaluation"]
+Kind = Literal["report", "evaluation", "hardening"]
 
 _SHOWN_CHARACTERS = 60
 # What a document is called, and the command that makes it.
 _KINDS: dict[str, tuple[str, str]] = {
     "report": ("a report", "scan"),
     "evaluation": ("an evaluation", "evaluate"),
+    "hardening": ("a hardening", "harden"),
 }
 
 

@@ -14,8 +14,9 @@ from lsa_onnx.errors import DataError
 from lsa_onnx.files import write_atomically
 from lsa_onnx.report.document import Report
 from lsa_onnx.report.evaluation import Evaluation
+from lsa_onnx.report.hardening import Hardening
 
-Document: TypeAlias = Report | Evaluation
+Document: TypeAlias = Report | Evaluation | Hardening
 
 T = TypeVar("T")
 
@@ -67,6 +68,15 @@ def read_evaluation(path: str | os.PathLike[str]) -> Evaluation:
         DataError: As for ``read_report``.
     """
     return _read(path, Evaluation.from_dict, "evaluation", "the JSON file of an evaluation")
+
+
+def read_hardening(path: str | os.PathLike[str]) -> Hardening:
+    """Read a hardening that ``write_json`` wrote.
+
+    Raises:
+        DataError: As for ``read_report``.
+    """
+    return _read(path, Hardening.from_dict, "hardening", "the result.json of a hardening")
 
 
 def _read(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from lsa_onnx.attacks import Norm, parse_eps
 from lsa_onnx.attacks.choices import unknown
@@ -185,13 +185,14 @@ def check_training(options: TrainingOptions) -> None:
     Raises:
         DataError: One is outside of it.
     """
-    for name, accepted in (("base", BASES), ("schedule", KINDS), ("precision", PRECISIONS)):
-        if getattr(options, name) not in accepted:
-            raise unknown(name, getattr(options, name), accepted)
-    for name, accepted in (
-        ("optimizer", ("adamw", "sgd")),
-        ("batch_norm", ("frozen", "clean", "all")),
-    ):
+    choices: dict[str, Iterable[str]] = {
+        "base": BASES,
+        "schedule": KINDS,
+        "precision": PRECISIONS,
+        "optimizer": ("adamw", "sgd"),
+        "batch_norm": get_args(BatchNorm),
+    }
+    for name, accepted in choices.items():
         if getattr(options, name) not in accepted:
             raise unknown(name, getattr(options, name), accepted)
     for name in ("steps", "batch_size", "validation_steps", "checkpoint_every", "epochs"):

@@ -9,8 +9,13 @@ from typing import Any
 from lsa_onnx.report.decode import Kind
 from lsa_onnx.report.document import SCHEMA_VERSION
 from lsa_onnx.report.evaluation import EVALUATION_VERSION
+from lsa_onnx.report.hardening import HARDENING_VERSION
 
-_VERSIONS: dict[Kind, str] = {"report": SCHEMA_VERSION, "evaluation": EVALUATION_VERSION}
+_VERSIONS: dict[Kind, str] = {
+    "report": SCHEMA_VERSION,
+    "evaluation": EVALUATION_VERSION,
+    "hardening": HARDENING_VERSION,
+}
 
 
 def load_schema(kind: Kind = "report") -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """``harden``: from a deployed file and samples to a more robust file of the same graph."""
 
-from lsa_trainer.hardening.result import Comparison, Hardened
 from lsa_trainer.hardening.run import harden
 
-__all__ = ["Comparison", "Hardened", "harden"]
+__all__ = ["harden"]

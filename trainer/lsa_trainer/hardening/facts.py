@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-
-import onnx
+from typing import TYPE_CHECKING
 
 from lsa_onnx.scan import Listener
 from lsa_trainer.hardening.choosing import Chosen
 from lsa_trainer.hardening.prepare import Prepared
 from lsa_trainer.options import HardenOptions
 from lsa_trainer.weights import Constants
+
+if TYPE_CHECKING:
+    import onnx
 
 _SHOWN = 12
 # A network of fewer convolutions may well have been made without BatchNormalization.
@@ -33,7 +35,7 @@ def facts(prepared: Prepared, chosen: Chosen, options: HardenOptions) -> Iterato
     yield f"regularised layers: {layers} ({chosen.origin})"
     if prepared.taught:
         yield "no labels: the model's own clean predictions teach"
-    if prepared.job.trainee is not None and not prepared.module.batch_is_free:
+    if not prepared.module.batch_is_free:
         yield "the model runs one sample at a time: training is slow"
     sizes = (len(prepared.material.training), len(prepared.material.validation))
     held = len(prepared.verification)

@@ -19,8 +19,8 @@ from lsa_trainer.module import OnnxModule, from_model
 from lsa_trainer.options import HardenOptions
 from lsa_trainer.trainee import Job, OnnxTrainee
 from lsa_trainer.training.data import Split, TrainingSet, split
-from lsa_trainer.training.loop import Material
-from lsa_trainer.training.validation import predicted
+from lsa_trainer.training.minibatches import Material
+from lsa_trainer.training.opponent import predicted
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,19 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tomli_w
-import torch
 from numpy.typing import NDArray
 
+from lsa_onnx._version import __version__
 from lsa_onnx.errors import DataError
 from lsa_onnx.files import check_writable, write_atomically
-from lsa_onnx.report import Report, write_json
+from lsa_onnx.report import Hardening, Report, write_json
+from lsa_onnx.report.hardening import Comparison, Validation
 from lsa_onnx.scan import ScanOptions, scan
 from lsa_onnx.scan.options import SubjectOptions
 from lsa_trainer.hardening.choosing import Chosen, choose_layers
 from lsa_trainer.hardening.facts import announce
 from lsa_trainer.hardening.parity import TOLERANCE, differences, require_parity
 from lsa_trainer.hardening.prepare import Prepared, open_trainable, prepare
-from lsa_trainer.hardening.result import Comparison, Hardened
 from lsa_trainer.hardening.verdict import (
     compare_files,
     compare_fits,
@@ -39,6 +40,7 @@ from lsa_trainer.training.setup import launch
 from lsa_trainer.writeback import Placement, provenance, stage, verify_written
 
 if TYPE_CHECKING:
+    import torch
     from lightning_fabric import Fabric
 
     from lsa_onnx.scan.subject import Subject
@@ -68,7 +70,7 @@ def harden(
     *,
     folder: str | Path | None = None,
     listener: TrainingListener | None = None,
-) -> Hardened:
+) -> Hardening:
     """Retrain a model file with AT-LR (Khalooei et al. 2023, Alg. 3) and write it with its new weights.
 
     A run that was interrupted is gone on with by the same call. The new file appears only if it is better on
@@ -97,9 +99,7 @@ def harden(
     run = _Run(Path(model), target, work, options, fabric, listener or TrainingListener(), started)
     chosen = choose_layers(subject, module, options, lambda: _scanned(run, subject))
     prepared = prepare(subject, module, chosen, options, fabric)
-    found = differences(
-        module, run.model, inputs_of(prepared, prepared.per_run(_COMPARED))
-    )
+    found = differences(module, run.model, inputs_of(prepared, prepared.per_run(_COMPARED)))
     require_parity(found, TOLERANCE)
     announce(run.listener, prepared, chosen, options)
     return _trained(run, prepared, chosen)
@@ -144,7 +144,7 @@ def _scanned(run: _Run, subject: Subject) -> Report:
 _SCANNED = 256
 
 
-def _trained(run: _Run, prepared: Prepared, chosen: Chosen) -> Hardened:
+def _trained(run: _Run, prepared: Prepared, chosen: Chosen) -> Hardening:
     options, record = run.options, _record(prepared, chosen, run.options)
     write_atomically(run.folder / "config.toml", tomli_w.dumps(options.to_record()).encode("utf-8"))
     original = {name: p.detach().clone() for name, p in prepared.job.parameters.items()}
@@ -189,7 +189,7 @@ def _written(
     trained: Trained,
     original: Mapping[str, torch.Tensor],
     fit: tuple[float, float] | None,
-) -> Hardened:
+) -> Hardening:
     weights = _placements(prepared.module, prepared)
     config = run.options.to_record()
     sha256 = prepared.subject.model.file.sha256
@@ -200,11 +200,14 @@ def _written(
         require_parity(differences(prepared.module, draft.path, alone), TOLERANCE)
         comparison = _compared(run, prepared, draft.path, fit)
     objection = comparison.objection(run.options.max_clean_drop)
-    result = Hardened(
+    result = Hardening(
+        tool_version=__version__,
+        created=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
         model=str(run.model),
         model_sha256=sha256,
         output=str(run.output) if objection is None or run.options.force else None,
         objection=objection,
+        max_clean_drop=run.options.max_clean_drop,
         layers=dict(trained.gammas),
         layers_from=chosen.origin,
         trainable=prepared.module.constants.trainable,
@@ -213,16 +216,18 @@ def _written(
         steps=trained.steps,
         comparison=comparison,
         changes=_changes(prepared, original),
-        history=trained.history,
+        history=[Validation(**entry) for entry in trained.history],
         notes=trained.notes,
         config=config,
+        folder=str(run.folder),
+        command=list(run.options.command),
         seconds=time.perf_counter() - run.started,
     )
     _publish(run, weights, result)
     return result
 
 
-def _publish(run: _Run, weights: Mapping[Placement, Array], result: Hardened) -> None:
+def _publish(run: _Run, weights: Mapping[Placement, Array], result: Hardening) -> None:
     if not run.fabric.is_global_zero:
         return
     if result.output is not None:
@@ -231,7 +236,7 @@ def _publish(run: _Run, weights: Mapping[Placement, Array], result: Hardened) ->
         with stage(run.model, run.output, weights, metadata) as final:
             verify_written(run.model, final.path)
             final.publish()
-    result.write(run.folder / "result.json")
+    write_json(result, run.folder / "result.json")
 
 
 def _placements(module: OnnxModule, prepared: Prepared) -> dict[Placement, Array]:

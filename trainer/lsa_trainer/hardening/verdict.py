@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from lsa_onnx.evaluation import EvaluationOptions, evaluate
 from lsa_onnx.report import Evaluation
+from lsa_onnx.report.hardening import Comparison, Share
 from lsa_onnx.scan import Listener
 from lsa_trainer.hardening.prepare import Prepared
-from lsa_trainer.hardening.result import Comparison, Share
 from lsa_trainer.options import HardenOptions
-from lsa_trainer.trainee import OnnxTrainee
+from lsa_trainer.training.opponent import Opponent
 from lsa_trainer.training.setup import attack_for, criterion_for
 from lsa_trainer.training.validation import Validator
 
@@ -41,7 +41,7 @@ def evaluate_file(
     """Clean and robust accuracy of a file on the verification samples, in ONNX Runtime."""
     data = folder / "verification.npz"
     if not data.exists():
-        np.savez(data, **held_out(prepared))
+        np.savez(data, allow_pickle=False, **held_out(prepared))
     spec = prepared.subject.spec
     return evaluate(
         path,
@@ -74,9 +74,10 @@ def compare_files(
     (was,), (now,) = before.results, after.results
     return Comparison(
         measure="accuracy",
-        labels="predicted by the original model" if taught else "given",
+        labels="predicted" if taught else "given",
         attack=options.verify_attack,
         eps=options.eps,
+        norm=options.norm,
         clean_before=Share(before.clean.value, before.clean.interval, was.n),
         clean_after=Share(after.clean.value, after.clean.interval, now.n),
         robust_before=Share(was.robust_accuracy, was.interval, was.n),
@@ -86,23 +87,15 @@ def compare_files(
 
 def fit_of(prepared: Prepared, options: HardenOptions) -> tuple[float, float]:
     """Scores on clean and on attacked inputs of a model without classes, as its weights are now."""
-    job = prepared.job
-    answers = job.trainee.reading(job.outputs)
+    job, targets = prepared.job, prepared.verification_targets
     attack = attack_for(options, job)
-    first = prepared.verification_targets[0]
-    criterion = criterion_for(options, job, prepared.verification_targets, first)
     if attack is None:
         raise ValueError("a model without classes is trained with an attack")
+    criterion = criterion_for(options, job, targets, targets[0])
+    opponent = Opponent(job, job.trainee.reading(job.outputs), criterion)
     steps = options.verify_steps or _STRONGER * max(options.steps, options.validation_steps)
-    scores = Validator(
-        job,
-        prepared.verification,
-        prepared.verification_targets,
-        attack,
-        steps,
-        criterion,
-        options.seed + 1,
-    )(answers)
+    seed = options.seed + 1
+    scores = Validator(opponent, prepared.verification, targets, attack, steps, seed)()
     return scores.clean, scores.robust
 
 
@@ -117,9 +110,10 @@ def compare_fits(
     shares = [Share(value, None, n) for pair in zip(before, after, strict=True) for value in pair]
     return Comparison(
         measure="fit",
-        labels="predicted by the original model" if prepared.taught else "given",
+        labels="predicted" if prepared.taught else "given",
         attack="pgd",
         eps=options.eps,
+        norm=options.norm,
         clean_before=shares[0],
         clean_after=shares[1],
         robust_before=shares[2],
@@ -133,11 +127,3 @@ def inputs_of(prepared: Prepared, count: int) -> Mapping[str, Array]:
     feeds = {prepared.subject.input.name: data.x.cpu().numpy()}
     feeds |= {name: tensor.cpu().numpy() for name, tensor in data.extra.items()}
     return prepared.subject.as_deployed(feeds)
-
-
-def trainee_of(prepared: Prepared) -> OnnxTrainee:
-    """The trained model."""
-    trainee = prepared.job.trainee
-    if not isinstance(trainee, OnnxTrainee):
-        raise TypeError(type(trainee).__name__)
-    return trainee

@@ -18,8 +18,8 @@ from lsa_trainer.ops.recurrent_cells import (
     ACTIVATIONS,
     Activation,
     Step,
-    activations,
     clipped,
+    gate_activations,
     gru_step,
     lstm_step,
     rnn_step,
@@ -99,7 +99,7 @@ def lstm(
     if p is None and not input_forget and _is_plain(run, activations, usual, clip):
         # From the gates input, output, forget, cell to input, forget, cell, output.
         return _fused(torch.lstm, run, [0, 2, 3, 1])
-    kinds = _kinds(run, activations or usual * 2, activation_alpha, activation_beta, clip, 2)
+    kinds = _kinds(run, activations or usual, activation_alpha, activation_beta, clip)
 
     def made(index: int) -> tuple[Step, Tensor]:
         peepholes = p[index].chunk(3) if p is not None else ()
@@ -132,7 +132,7 @@ def gru(
     if linear_before_reset and _is_plain(run, activations, usual, clip):
         # From the gates update, reset, new to reset, update, new.
         return _fused(torch.gru, run, [1, 0, 2])
-    kinds = _kinds(run, activations or usual * 2, activation_alpha, activation_beta, clip, 2)
+    kinds = _kinds(run, activations or usual, activation_alpha, activation_beta, clip)
 
     def made(index: int) -> tuple[Step, Tensor]:
         outside, inside = _summed(run.bias(index)), None
@@ -168,7 +168,7 @@ def rnn(
         return _fused(torch.rnn_tanh, run, [0])
     if activations and _is_plain(run, activations, ["Relu"], clip):
         return _fused(torch.rnn_relu, run, [0])
-    kinds = _kinds(run, activations or ["Tanh"] * 2, activation_alpha, activation_beta, clip, 1)
+    kinds = _kinds(run, activations or ["Tanh"], activation_alpha, activation_beta, clip)
 
     def made(index: int) -> tuple[Step, Tensor]:
         weighted = run.weighted(index, _summed(run.bias(index)))
@@ -195,9 +195,8 @@ def _run(
 
 def _is_plain(run: _Run, names: Sequence[str], usual: Sequence[str], clip: float) -> bool:
     """Whether torch's fused networks know all of this; they want one step at least."""
-    ordinary = not names or [n.lower() for n in names] == [
-        n.lower() for n in usual * len(run.backwards)
-    ]
+    expected = [name.lower() for name in usual] * len(run.backwards)
+    ordinary = not names or [name.lower() for name in names] == expected
     return ordinary and not clip and run.lengths is None and run.x.shape[0] > 0
 
 
@@ -230,13 +229,56 @@ def _kinds(
     alphas: Sequence[float],
     betas: Sequence[float],
     clip: float,
-    clips: int,
 ) -> list[list[Activation]]:
-    """The activations of each direction, of which the first ``clips`` are of clipped values."""
-    count = len(names) // (2 if len(names) % 2 == 0 and len(run.backwards) < 2 else 1)
-    del count
-    return []
+    """The activations of each direction; ``names`` may be those of one where they are the usual ones."""
+    directions, gates = len(run.backwards), run.w.shape[1] // run.r.shape[2]
+    count = {1: 1, 3: 2, 4: 3}[gates]
+    made = gate_activations(list(names) * (directions * count // len(names)), alphas, betas)
+    if clip > 0:
+        # The output of an LSTM, its third, is that of a cell as it is.
+        made = [kind if i % count == 2 else clipped(kind, clip) for i, kind in enumerate(made)]
+    return [made[count * index : count * (index + 1)] for index in range(directions)]
 
 
 def _summed(bias: tuple[Tensor, Tensor] | None) -> Tensor | None:
     return None if bias is None else bias[0] + bias[1]
+
+
+def _looped(run: _Run, made: Callable[[int], tuple[Step, Tensor]]) -> tuple[Tensor, ...]:
+    """A node step by step; ``made`` gives the step of a direction and what its inputs contribute."""
+    results = [
+        _one_direction(run, *made(index), tuple(s[index] for s in run.states), backwards=backwards)
+        for index, backwards in enumerate(run.backwards)
+    ]
+    outputs, *last = (torch.stack(parts) for parts in zip(*results, strict=True))
+    return _laid_out(run, outputs.transpose(0, 1), last)
+
+
+def _one_direction(
+    run: _Run, step: Step, weighted: Tensor, states: tuple[Tensor, ...], *, backwards: bool
+) -> tuple[Tensor, ...]:
+    """All outputs (time, n, hidden) and the last states (n, hidden)."""
+    lengths = run.lengths[:, None] if run.lengths is not None else None
+    outputs = []
+    times = range(len(weighted))
+    for time in reversed(times) if backwards else times:
+        new = step(weighted[time], states)
+        if lengths is None:
+            states = new
+            outputs.append(new[0])
+        else:
+            pairs = zip(new, states, strict=True)
+            states = tuple(torch.where(time < lengths, *pair) for pair in pairs)
+            outputs.append(torch.where(time < lengths, new[0], 0))
+    if lengths is not None:
+        # ONNX Runtime returns zeros for a sample of no steps, whatever its first state.
+        states = tuple(torch.where(lengths > 0, state, 0) for state in states)
+    ordered = outputs[::-1] if backwards else outputs
+    return torch.stack(ordered) if ordered else weighted.new_zeros(0, *states[0].shape), *states
+
+
+def _laid_out(run: _Run, outputs: Tensor, last: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Outputs (time, directions, n, hidden) and last states as the file wants them."""
+    if run.layout:
+        return outputs.permute(2, 0, 1, 3), *(state.transpose(0, 1) for state in last)
+    return outputs, *last

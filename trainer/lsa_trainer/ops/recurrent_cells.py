@@ -32,7 +32,7 @@ _NUMBERED: dict[str, tuple[Callable[..., Tensor], tuple[float, ...]]] = {
 ACTIVATIONS = frozenset(_PLAIN) | frozenset(_NUMBERED)
 
 
-def activations(
+def gate_activations(
     names: Sequence[str], alphas: Sequence[float], betas: Sequence[float]
 ) -> list[Activation]:
     """The named activations; the lists of numbers hold one for each that takes it, in order."""
@@ -50,8 +50,8 @@ def _with(function: Callable[..., Tensor], numbers: Sequence[float]) -> Activati
 
 
 def clipped(activation: Activation, bound: float) -> Activation:
-    """The activation of values clipped to ±``bound``, where that is above 0."""
-    return (lambda x: activation(x.clamp(-bound, bound))) if bound > 0 else activation
+    """The activation of values clipped to ±``bound``."""
+    return lambda x: activation(x.clamp(-bound, bound))
 
 
 def rnn_step(recurrence: Tensor, kinds: Sequence[Activation]) -> Step:

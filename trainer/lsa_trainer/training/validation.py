@@ -1,17 +1,17 @@
-"""How good a model is now: accuracy on clean inputs, under one step, and under many."""
+"""How good a model is now: on clean inputs, under one step, and under many."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from lsa_trainer.objectives import Criterion, TorchOracle, TrainingAttack
-from lsa_trainer.trainee import Job, Trainee
+from lsa_onnx.rewrite.objectives import Kind
+from lsa_trainer.objectives import TrainingAttack
 from lsa_trainer.training.data import TrainingSet
+from lsa_trainer.training.opponent import Opponent, predicted
 from lsa_trainer.training.randomness import TorchRandomness, derived
 
 _STREAM = 40
@@ -46,91 +46,48 @@ class Validator:
     """Scores models on the same samples with the same attack, whatever the step.
 
     Attributes:
-        job: What is trained.
+        opponent: Attacks the model.
         data: The samples.
         targets: What the outputs should be: labels, or a tensor per output.
         attack: The training attack; many steps are taken in place of its own.
         steps: That many.
-        criterion: Loss of models without classes.
         seed: Of the random starts.
     """
 
-    job: Job
+    opponent: Opponent
     data: TrainingSet
     targets: Sequence[Tensor]
     attack: TrainingAttack
     steps: int
-    criterion: Criterion
     seed: int
 
-    def __call__(self, answers: Trainee) -> Scores:
-        """Score a model that returns the job's outputs; it is left in evaluation mode."""
-        answers.eval()
-        one = replace(self.attack, kind="fgsm", steps=1, step_size=None, objective=None)
+    def __call__(self) -> Scores:
+        """Score the model as it is now; it is left in evaluation mode."""
+        objective: Kind | None = None if self.opponent.job.classes else "output"
+        one = replace(self.attack, kind="fgsm", steps=1, step_size=None, objective=objective)
         many = replace(one, kind="pgd", steps=self.steps)
-        return Scores(
-            clean=self._score(answers, None),
-            one_step=self._score(answers, self._aimed(one)),
-            robust=self._score(answers, self._aimed(many)),
-        )
+        self.opponent.answers.eval()
+        return Scores(self._score(None), self._score(one), self._score(many))
 
-    def _aimed(self, attack: TrainingAttack) -> TrainingAttack:
-        return attack if self.job.classes else replace(attack, objective="output")
-
-    def _score(self, answers: Trainee, attack: TrainingAttack | None) -> float:
+    def _score(self, attack: TrainingAttack | None) -> float:
         total = 0.0
         for start in range(0, len(self.data), _BATCH):
-            index = torch.arange(start, min(start + _BATCH, len(self.data)))
-            part = self.data.rows(index)
-            targets = [t[index.to(t.device)] for t in self.targets]
-            held = tuple(part.extra.values())
-            x = part.x if attack is None else self._attacked(answers, attack, part, targets, index)
+            index = torch.arange(
+                start, min(start + _BATCH, len(self.data)), device=self.data.x.device
+            )
+            part, targets = self.data.rows(index), [t[index] for t in self.targets]
+            x = part.x
+            if attack is not None:
+                numbers = TorchRandomness(derived(self.seed, _STREAM), _STREAM, index)
+                x = self.opponent.attacked(attack, part, targets, numbers)
             with torch.no_grad():
-                values = answers(x, *held)
-            outputs = [values[name] for name in self.job.outputs]
+                values = self.opponent.answers(x, *part.extra.values())
+            outputs = [values[name] for name in self.opponent.job.outputs]
             total += self._points(outputs, targets) * len(index)
         return total / len(self.data)
 
-    def _attacked(
-        self,
-        answers: Trainee,
-        attack: TrainingAttack,
-        part: TrainingSet,
-        targets: Sequence[Tensor],
-        index: Tensor,
-    ) -> Tensor:
-        oracle, goal = oracle_for(self.job, answers, attack, part, targets)
-        numbers = TorchRandomness(derived(self.seed, _STREAM), _STREAM, index.to(part.x.device))
-        return attack(oracle, part.x, goal, numbers)
-
     def _points(self, outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> float:
-        if not self.job.classes:
-            return 1.0 - float(self.criterion.fit(outputs, targets))
-        return float((predicted(outputs[0], self.job.lowest_wins) == targets[0]).double().mean())
-
-
-def predicted(logits: Tensor, lowest_wins: bool) -> Tensor:
-    """The class of each sample, shape (n,), of logits (n, classes, 1, ...)."""
-    rows = logits.detach().reshape(len(logits), -1)
-    return rows.argmin(1) if lowest_wins else rows.argmax(1)
-
-
-def oracle_for(
-    job: Job,
-    answers: Trainee,
-    attack: TrainingAttack,
-    part: TrainingSet,
-    targets: Sequence[Tensor],
-) -> tuple[TorchOracle, dict[str, Any]]:
-    """The model as ``attack`` asks it, and what the attack aims at, for the samples of ``part``."""
-    held = tuple(part.extra.values())
-    names = job.outputs if not job.classes else job.outputs[:1]
-
-    def outputs(x: Tensor) -> Any:
-        values = answers(x, *held)
-        return values[names[0]] if job.classes else [values[name] for name in names]
-
-    oracle = TorchOracle(outputs, attack.aim, lowest_wins=job.lowest_wins)
-    if attack.aim in ("kl", "output"):
-        return oracle, oracle.references(part.x)
-    return oracle, {"labels": targets[0]}
+        job = self.opponent.job
+        if not job.classes:
+            return 1.0 - float(self.opponent.criterion.fit(outputs, targets))
+        return float((predicted(outputs[0], job.lowest_wins) == targets[0]).double().mean())

@@ -49,7 +49,7 @@ def evaluate(op: Op, inputs: Sequence[Numbers | None]) -> Numbers:
     rule = _RULES.get(op.node.op_type)
     if rule is None or op.node.domain not in ("", "ai.onnx"):
         raise NotOnHost(op.node.op_type)
-    result = rule(inputs, op)
+    result: Any = rule(inputs, op)
     # numpy gives an entry itself in place of an array without axes.
     return result if isinstance(result, np.ndarray) else as_numbers([result], ())
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import onnx
 import torch
 
 from lsa_onnx.rewrite.shapes import KnownShapes
@@ -16,6 +15,9 @@ from lsa_trainer.translation.control import Body
 from lsa_trainer.translation.paths import attribute_path, hold
 from lsa_trainer.translation.runtime import host_tensor, item
 from lsa_trainer.translation.values import Host, Static, Value, plain, tensor_of
+
+if TYPE_CHECKING:
+    import onnx
 
 _HALF = (torch.float16, torch.bfloat16)
 

@@ -171,9 +171,9 @@ def _tensors_by_name(graph: onnx.GraphProto) -> dict[tuple[str, Kind], list[_Hel
         if is_standard(node, {"Constant"}):
             for attribute in node.attribute:
                 if attribute.name == "value":
-                    add("constant", node.output[0], attribute.t)
+                    add("constant", first_output(node), attribute.t)
                 elif attribute.name in ("value_float", "value_floats", "value_int", "value_ints"):
-                    add("constant", node.output[0], attribute)
+                    add("constant", first_output(node), attribute)
     return found
 
 
