@@ -16,11 +16,13 @@ from lsa_onnx.errors import ModelError
 from lsa_onnx.model import Model, load_model
 from lsa_onnx.rewrite.graph import dimensions, true_inputs
 from lsa_onnx.rewrite.rebatch import rebatch
+from lsa_onnx.structure import first_output
 from lsa_trainer.translation import Program, in_dialect, translate
 from lsa_trainer.translation.values import tensor_of
 from lsa_trainer.weights import Constants, Weight, find_constants
+from lsa_trainer.writeback.placing import writable
 
-_IN_A_FUNCTION = "inside a local function of the file"
+_NOT_WRITABLE = "not in the main graph of the file under a name of its own"
 
 
 class OnnxModule(torch.fx.GraphModule):
@@ -152,7 +154,8 @@ def _translated(model: Model, proto: onnx.ModelProto, promote_half: bool) -> Onn
     tensors = {t.name: t for t in written.graph.initializer}
     values = {name: tensor_of(t, model.folder) for name, t in tensors.items() if _is_float(t)}
     filled = {name for name, value in values.items() if _is_filled(value)}
-    constants = find_constants(written, filled).only(_writable(model.path), _IN_A_FUNCTION)
+    raw = onnx.load(model.path, load_external_data=False)
+    constants = find_constants(written, filled, _places(raw)).only(writable(raw), _NOT_WRITABLE)
     program = translate(
         written,
         model.folder,
@@ -190,11 +193,9 @@ def _is_filled(value: torch.Tensor) -> bool:
     return value.numel() > 1 and bool((value == value.reshape(-1)[0]).all())
 
 
-def _writable(path: Path) -> set[str]:
-    """Tensors of the main graph of the file as it is: what can be written back by name."""
-    graph = onnx.load(path, load_external_data=False).graph
-    constants = (n.output[0] for n in graph.node if n.op_type == "Constant")
-    return {tensor.name for tensor in graph.initializer} | set(constants)
+def _places(raw: onnx.ModelProto) -> set[tuple[str, int]]:
+    """Where nodes of the main graph of the file as it is read something: (first output, input)."""
+    return {(first_output(node), i) for node in raw.graph.node for i in range(len(node.input))}
 
 
 def _has_batch_of_one(proto: onnx.ModelProto) -> bool:

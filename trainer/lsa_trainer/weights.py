@@ -15,6 +15,7 @@ import onnx
 from onnx import TensorProto
 
 from lsa_onnx.rewrite.graph import consumers, dependents, subgraphs, true_inputs
+from lsa_onnx.structure import first_output
 from lsa_onnx.weights import element_count
 
 Use = tuple[str, int]
@@ -119,7 +120,9 @@ class Constants:
         return Constants(weights, self.statistics)
 
 
-def find_constants(model: onnx.ModelProto, filled: Collection[str]) -> Constants:
+def find_constants(
+    model: onnx.ModelProto, filled: Collection[str], separable: Collection[Use]
+) -> Constants:
     """Tell weights from other constants.
 
     Weights that several nodes read stay one (tied), except those whose values are all alike: exporters
@@ -129,16 +132,19 @@ def find_constants(model: onnx.ModelProto, filled: Collection[str]) -> Constants
     Args:
         model: In the dialect of the operator table; its values may be outside.
         filled: Initializers whose values are all alike.
+        separable: Places of the file where an initializer can be put in that only this place reads.
     """
-    return _Search(model, filled).run()
+    return _Search(model, filled, separable).run()
 
 
 class _Search:
     """What each constant of a model is read by."""
 
-    def __init__(self, model: onnx.ModelProto, filled: Collection[str]) -> None:
+    def __init__(
+        self, model: onnx.ModelProto, filled: Collection[str], separable: Collection[Use]
+    ) -> None:
         self._graph = model.graph
-        self._filled = filled
+        self._filled, self._separable = filled, separable
         self._readers = consumers(model.graph)
         inputs = [value.name for value in true_inputs(model.graph)]
         self._of_input = dependents(model.graph, inputs)
@@ -204,7 +210,8 @@ class _Search:
             layer=self._layer(tensor.name),
         )
         uses = list(self._uses(tensor.name))
-        if tensor.name not in self._filled or len(uses) < 2 or not weight.trains:
+        apart = tensor.name in self._filled and all(use in self._separable for use in uses)
+        if not apart or len(uses) < 2 or not weight.trains:
             return [weight]
         return [
             replace(weight, name=name, use=use, layer=self._layer_of(use))
@@ -215,7 +222,7 @@ class _Search:
         for node in self._readers.get(name, ()):
             for place, given in enumerate(node.input):
                 if given == name:
-                    yield node.output[0], place
+                    yield first_output(node), place
 
     def _names(self, name: str, uses: Sequence[Use]) -> list[str]:
         """For each copy a name of its own: an Identity has the one that the exporter took away."""

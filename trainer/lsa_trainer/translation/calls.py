@@ -11,6 +11,7 @@ import torch
 from onnx import TensorProto
 
 from lsa_onnx.rewrite.graph import is_standard
+from lsa_onnx.structure import first_output
 from lsa_trainer.ops.registry import Entry, Op, attributes_for
 from lsa_trainer.ops.table import entry_of
 from lsa_trainer.translation import host
@@ -51,7 +52,7 @@ def translate_node(scope: Scope, node: onnx.NodeProto) -> None:
         CONTROL[node.op_type](scope, node)
         return
     names = [
-        scope.common.untied.get((node.output[0], index), name)
+        scope.common.untied.get((first_output(node), index), name)
         for index, name in enumerate(node.input)
     ]
     inputs = [scope.find(name) if name else None for name in names]

@@ -1,0 +1,81 @@
+"""A self-contained HTML page around what a document shows: template, style, scripts and their policy.
+
+The page's security policy allows exactly the two scripts in it (by their hashes) and no request at
+all, so that even a mistake in escaping a name could not run or send anything.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from lsa_onnx.report import text
+
+
+def render_page(name: str, data: dict[str, Any] | None, values: dict[str, Any]) -> str:
+    """The whole page as text, to be stored as UTF-8.
+
+    Args:
+        name: Of the document: its template is ``NAME.html.j2``, its script ``NAME.js``.
+        data: What the script reads; ``None`` for a page without scripts.
+        values: What the template shows.
+    """
+    scripts = [_library(), _asset("charts.js") + _asset(f"{name}.js")]
+    return (
+        _environment()
+        .get_template(f"{name}.html.j2")
+        .render(
+            **values,
+            data=data,
+            style=_trusted(_asset("report.css")),
+            scripts=[_trusted(script) for script in scripts],
+            script_sources=_trusted(" ".join(map(_source_hash, scripts))),
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FunctionLoader(_asset),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    environment.filters["visible"] = text.visible
+    environment.filters["breakable"] = _breakable
+    environment.filters["count"] = text.count
+    return environment
+
+
+@cache
+def _asset(name: str, folder: str = "templates") -> str:
+    return files("lsa_onnx.report").joinpath(folder, name).read_text(encoding="utf-8")
+
+
+def _library() -> str:
+    """Chart.js without the pointer to its source map, which a browser's debugger would fetch."""
+    source = _asset("chart.umd.min.js", "vendor")
+    return re.sub(r"\n//# sourceMappingURL=.*\s*$", "\n", source)
+
+
+def _breakable(name: str) -> Markup:
+    """A name that may continue on the next line after each slash."""
+    return Markup("/<wbr>").join(name.split("/"))
+
+
+def _trusted(content: str) -> Markup:
+    """Mark text of this package, never of a document, as markup."""
+    return Markup(content)  # noqa: S704
+
+
+def _source_hash(script: str) -> str:
+    digest = hashlib.sha256(script.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
