@@ -28,7 +28,6 @@ _WHOLE: dict[int, tuple[int, int]] = {
     _Types.INT8: (-128, 127),
     _Types.UINT16: (0, 65535),
     _Types.INT16: (-32768, 32767),
-    _Types.INT32: (-(2**31), 2**31 - 1),
     _Types.UINT4: (0, 15),
     _Types.INT4: (-8, 7),
     _Types.UINT2: (0, 3),
@@ -45,7 +44,6 @@ _ZERO_POINTS: dict[torch.dtype, int] = {
     torch.int8: _Types.INT8,
     torch.uint16: _Types.UINT16,
     torch.int16: _Types.INT16,
-    torch.int32: _Types.INT32,
     **{dtype: element for element, dtype in _FLOAT8.items()},
 }
 _RESULTS: dict[int, torch.dtype] = {

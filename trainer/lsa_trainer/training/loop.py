@@ -8,9 +8,8 @@ weights that it would have had.
 from __future__ import annotations
 
 import contextlib
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,39 +18,29 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from lsa_onnx.errors import LsaError
 from lsa_trainer.listener import TrainingListener
-from lsa_trainer.objectives import Losses, StepSpec, losses
+from lsa_trainer.objectives import StepSpec
 from lsa_trainer.options import TrainingOptions
 from lsa_trainer.trainee import Job
 from lsa_trainer.training import checkpoint as checkpoints
 from lsa_trainer.training.alarms import Best, EarlyStop, OverfittingAlarm
 from lsa_trainer.training.averaging import Average
-from lsa_trainer.training.balancing import layer_weights, wanted
-from lsa_trainer.training.minibatches import Material, Minibatch, Minibatches
+from lsa_trainer.training.balancing import layer_weights
+from lsa_trainer.training.minibatches import Material, Minibatches
 from lsa_trainer.training.opponent import Opponent
-from lsa_trainer.training.randomness import derived
 from lsa_trainer.training.reporting import Reporter
 from lsa_trainer.training.schedules import Schedule
 from lsa_trainer.training.setup import attack_for, criterion_for, optimizer_for, specification
 from lsa_trainer.training.state import State, write
+from lsa_trainer.training.stepper import Stepper
 from lsa_trainer.training.validation import Scores, Validator
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-_TORCH_STREAM = 42
 _ROLL_BACK = 0.5
-# torch takes seeds of 63 bits.
-_MASK = (1 << 63) - 1
 # Samples on which the scale of the logits is measured.
 _FIRST = 256
-
-
-class TrainingFailed(LsaError):
-    """Training cannot go on; what was saved before stays: exit code 2."""
-
-    exit_code = 2
 
 
 @dataclass(frozen=True)
@@ -131,7 +120,6 @@ class _Run:
         attack = attack_for(options, job)
         self._minibatches = Minibatches(material, opponent, attack, options, fabric)
         self._total = self._minibatches.total
-        self._schedule = _schedule(options, self._total)
         self._validator = Validator(
             opponent,
             material.validation,
@@ -150,7 +138,9 @@ class _Run:
             and not material.training.extra
             and not getattr(job.trainee, "one_by_one", False),
         )
-        self._net, optimizer = self._shared()
+        net, optimizer = _shared(job, options, fabric)
+        schedule = _schedule(options, self._total)
+        self._stepper = Stepper(job, net, self._minibatches, schedule, options, fabric)
         self._state = _fresh_state(job, options, optimizer)
         self._resumed = self._resume()
         self._reporter = Reporter(
@@ -187,16 +177,6 @@ class _Run:
     def _validate_every(self) -> int:
         return max(round(self._options.validate_every * self._minibatches.per_epoch), 1)
 
-    def _shared(self) -> tuple[Any, Any]:
-        """The module and its optimizer as the processes share them."""
-        job, options = self._job, self._options
-        module: Any = job.trainee.reading([*job.outputs, *job.layers])
-        if options.compile:
-            module = torch.compile(module)
-        optimizer = optimizer_for(list(job.parameters.values()), options)
-        net, optimizer = self._fabric.setup(module, optimizer, move_to_device=False)
-        return net, optimizer
-
     def _resume(self) -> list[str]:
         """Go on from a checkpoint, if there is one; what to say of it."""
         found = checkpoints.load(self._folder)
@@ -228,78 +208,10 @@ class _Run:
         self._save()
 
     def _one_step(self, spec: StepSpec) -> None:
-        state = self._state
-        lr = self._set_lr()
-        batch = self._minibatches.at(state.step)
-        rank = self._fabric.global_rank
-        torch.manual_seed(derived(self._options.seed, _TORCH_STREAM, state.step, rank) & _MASK)
-        self._net.train()
-        targets = wanted(self._job, batch.targets)
-        found = losses(self._passes(batch), batch.part.x, batch.x_adv, targets, spec)
-        self._require_finite(found)
-        state.optimizer.zero_grad(set_to_none=True)
-        self._fabric.backward(found.total)
-        if state.step == 0:
-            self._require_gradients()
-        if self._options.clip:
-            self._fabric.clip_gradients(self._net, state.optimizer, max_norm=self._options.clip)
-        state.optimizer.step()
-        self._share_statistics()
-        if state.average is not None:
-            state.average.update()
-        state.step += 1
-        self._reporter.stepped(state.step, self._job, found, batch, lr)
-
-    def _set_lr(self) -> float:
-        state = self._state
-        base = state.optimizer.defaults["lr"]
-        lr = float(base * self._schedule(state.step) * state.lr_scale)
-        for group in state.optimizer.param_groups:
-            group["lr"] = lr
-        return lr
-
-    def _passes(self, batch: Minibatch) -> Callable[[Tensor], Mapping[str, Tensor]]:
-        """The module as the loss calls it; the policy says which pass uses statistics of the batch."""
-        policy, held = self._options.batch_norm, tuple(batch.part.extra.values())
-
-        def call(x: Tensor) -> Mapping[str, Tensor]:
-            active = policy == "all" or (policy == "clean" and x is batch.part.x)
-            with self._job.trainee.batch_statistics(active):
-                found: Mapping[str, Tensor] = self._net(x, *held)
-            return found
-
-        return call
-
-    def _require_finite(self, found: Losses) -> None:
-        total = float(found.total.detach())
-        if math.isfinite(total):
-            return
-        cms = ", ".join(f"{name} {float(cm):g}" for name, cm in found.cms.items())
-        raise TrainingFailed(
-            f"the loss is {total:g} at step {self._state.step + 1} (J {float(found.base):g}; CM {cms or 'not used'}); "
-            f"checkpoints stay in {str(self._folder)!r}: start anew with --fresh and a smaller --lr or --gamma"
-        )
-
-    def _require_gradients(self) -> None:
-        """Refuse to train what does not train; name the weights that no gradient reaches."""
-        still = [
-            name
-            for name, parameter in self._job.parameters.items()
-            if parameter.grad is None or not bool(parameter.grad.any())
-        ]
-        if len(still) == len(self._job.parameters):
-            raise TrainingFailed(
-                "no gradient reaches any weight: the loss does not depend on them; please report this model"
-            )
-        if still:
-            self._reporter.say(f"no gradient reaches {', '.join(still)} in the first step")
-
-    def _share_statistics(self) -> None:
-        """Processes see other samples; their running statistics are averaged."""
-        if self._options.batch_norm == "frozen" or self._fabric.world_size == 1:
-            return
-        for tensor in self._job.statistics.values():
-            tensor.copy_(self._fabric.all_reduce(tensor))
+        done = self._stepper.step(self._state, spec)
+        if done.unreached:
+            self._reporter.say(f"no gradient reaches {', '.join(done.unreached)} in the first step")
+        self._reporter.stepped(self._state.step, self._job, done.losses, done.batch, done.lr)
 
     def _validate(self) -> list[str]:
         """Score the model; keep it if it is the best, go back if it collapsed. What happened, in words."""
@@ -365,6 +277,16 @@ def _schedule(options: TrainingOptions, total: int) -> Schedule:
 def _attack_to_validate_with(options: TrainingOptions, job: Job) -> Any:
     """For a model that trains without attacks."""
     return attack_for(replace(options, base="at-pgd"), job)
+
+
+def _shared(job: Job, options: TrainingOptions, fabric: Fabric) -> tuple[Any, Any]:
+    """The module and its optimizer as the processes share them."""
+    module: Any = job.trainee.reading([*job.outputs, *job.layers])
+    if options.compile:
+        module = torch.compile(module)
+    optimizer = optimizer_for(list(job.parameters.values()), options)
+    net, optimizer = fabric.setup(module, optimizer, move_to_device=False)
+    return net, optimizer
 
 
 def _fresh_state(job: Job, options: TrainingOptions, optimizer: Any) -> State:

@@ -36,6 +36,8 @@ _RANDOM = frozenset(
     }
 )
 _SHAPE_READERS = ("Shape", "Size")
+# Their results are whole numbers for ONNX, and floats in torch.
+QUANTISING = frozenset({"DynamicQuantizeLinear", "QuantizeLinear"})
 # A constant that a few numbers describe (a mask of a million zeros) is made anew, not stored.
 _LARGEST_FOLDED = 1 << 20
 _HALF_TYPES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
@@ -89,6 +91,10 @@ class _Call:
         given = dict(attributes_for(self._entry, self.op))
         if self.scope.common.float_type and self.op.node.op_type == "Cast":
             given["to"] = TensorProto.FLOAT if given["to"] in _HALF_TYPES else given["to"]
+        if is_standard(self.op.node, QUANTISING) and "output_dtype" in self._entry.keywords:
+            # A zero point of fewer than 8 bits comes in a wider type.
+            element = self.scope.common.known.element(self.op.node.output[0])
+            given["output_dtype"] = given.get("output_dtype") or element or 0
         return given
 
     def _known(self) -> Value | None:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import onnx
 
 from lsa_onnx.errors import ModelError
 from lsa_onnx.rewrite.expand import expand
-from lsa_onnx.rewrite.graph import opset, subgraphs
+from lsa_onnx.rewrite.graph import is_standard, opset, subgraphs
 from lsa_onnx.rewrite.modernise import modernise
 from lsa_onnx.rewrite.names import separate_names
 from lsa_trainer.ops import table
-
-if TYPE_CHECKING:
-    import onnx
 
 # Written by the translator itself: they hold graphs, or nothing but a value.
 CONTROL_FLOW = frozenset({"If", "Loop", "Scan"})
@@ -50,13 +48,15 @@ def in_dialect(model: onnx.ModelProto) -> onnx.ModelProto:
 
     Raises:
         Unsupported: Nodes are left that the table does not know; all of them are named.
+        ModelError: An input or a constant holds text.
     """
     raised = modernise(model)
     version = opset(raised)
-    written = separate_names(expand(raised, lambda node: _is_known(node, version)))
+    written = separate_names(expand(raised, lambda node: _is_wanted(node, version)))
     missing = unsupported_nodes(written)
     if missing:
         raise Unsupported(_text(missing), missing)
+    _require_numbers(written.graph)
     return written
 
 
@@ -74,8 +74,21 @@ def _missing(graph: onnx.GraphProto, version: int) -> Iterator[MissingOperator]:
             yield from _missing(body, version)
 
 
-def _is_known(node: onnx.NodeProto, version: int) -> bool:
-    return _why_not(node, version) is None
+def _is_wanted(node: onnx.NodeProto, version: int) -> bool:
+    # As a Cast it says which type that is, also where torch has none and something else stands for it.
+    return not is_standard(node, ("CastLike",)) and _why_not(node, version) is None
+
+
+def _require_numbers(graph: onnx.GraphProto) -> None:
+    inputs = {value.name: value.type.tensor_type.elem_type for value in graph.input}
+    constants = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    text = onnx.TensorProto.STRING
+    found = [name for name, element in {**inputs, **constants}.items() if element == text]
+    if found:
+        raise ModelError(
+            f"tensor {found[0]!r} holds text, which PyTorch has no tensors of; cut off the part of the "
+            "model that reads text, and feed the numbers that it makes"
+        )
 
 
 def _why_not(node: onnx.NodeProto, version: int) -> str | None:

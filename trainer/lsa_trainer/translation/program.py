@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from onnx import TensorProto
 
-from lsa_onnx.rewrite.graph import dimensions, opset, true_inputs
+from lsa_onnx.rewrite.graph import dimensions, is_standard, opset, subgraphs, true_inputs
 from lsa_onnx.rewrite.shapes import Hints, KnownShapes
+from lsa_trainer.ops.element_types import TORCH_TYPES
+from lsa_trainer.translation.calls import QUANTISING
 from lsa_trainer.translation.paths import attribute_path, hold
+from lsa_trainer.translation.runtime import in_type
 from lsa_trainer.translation.scope import Common, Scope
 from lsa_trainer.translation.values import Static, Value, tensor_of
 
 if TYPE_CHECKING:
     import onnx
+
+_FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+# Element type of a quantised output → that of the tensor which is handed out.
+_QUANTISED: dict[int, torch.dtype] = {
+    **{element: dtype for element, dtype in TORCH_TYPES.items() if element not in _FLOATS},
+    TensorProto.INT4: torch.int8,
+    TensorProto.INT2: torch.int8,
+    TensorProto.UINT4: torch.uint8,
+    TensorProto.UINT2: torch.uint8,
+}
 
 
 @dataclass(frozen=True)
@@ -82,6 +96,8 @@ def translate(
     scope.run(model.graph)
     outputs = [value.name for value in model.graph.output]
     values = _as_nodes(scope, {**scope.values}, outputs)
+    if any(is_standard(node, QUANTISING) for node in _every_node(model.graph)):
+        values |= {name: _handed_out(scope, name, values[name]) for name in outputs}
     return Program(root, scope.graph, tuple(inputs), tuple(outputs), values, paths, _is_free(model))
 
 
@@ -103,6 +119,19 @@ def _held(scope: Scope, name: str, tensor: torch.Tensor) -> str:
     hold(scope.common.root, path, tensor)
     scope.define(name, scope.graph.get_attr(path))
     return path
+
+
+def _every_node(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    for node in graph.node:
+        yield node
+        for body in subgraphs(node):
+            yield from _every_node(body)
+
+
+def _handed_out(scope: Scope, name: str, node: torch.fx.Node) -> torch.fx.Node:
+    """An output as ONNX has it: numbers that were quantised are floats on their way through torch."""
+    dtype = _QUANTISED.get(scope.common.known.element(name) or 0)
+    return scope.graph.call_function(in_type, (node, dtype)) if dtype else node
 
 
 def _as_nodes(

@@ -31,6 +31,11 @@ def beside(tensor: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     return tensor.to(other.device)
 
 
+def in_type(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """``tensor`` in the type that ONNX gives it."""
+    return tensor.to(dtype)
+
+
 def item(results: Any, index: int) -> Any:
     """One output of an operator; those with a single one may return it as it is."""
     return results[index] if isinstance(results, (tuple, list)) else results

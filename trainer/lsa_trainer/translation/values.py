@@ -21,6 +21,8 @@ _BITS = {
     np.dtype(ml_dtypes.float8_e5m2): (np.int8, torch.float8_e5m2),
     np.dtype(ml_dtypes.float8_e5m2fnuz): (np.int8, torch.float8_e5m2fnuz),
 }
+# These torch does not compute with; single precision holds each of their numbers.
+_SMALL_FLOATS = ("float4_e2m1fn", "float8_e8m0fnu")
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +54,12 @@ def tensor_of(proto: onnx.TensorProto, folder: Path | None) -> torch.Tensor:
 
 
 def torch_tensor(array: NDArray[Any]) -> torch.Tensor:
-    """A copy as a torch tensor; integers of less than eight bits become those of eight."""
+    """A copy as a torch tensor, in a wider type where torch does not have the array's own."""
     if array.dtype in _BITS:
         carrier, dtype = _BITS[array.dtype]
         return torch.from_numpy(array.view(carrier).copy()).view(dtype)
+    if array.dtype.name in _SMALL_FLOATS:
+        array = array.astype(np.float32)
     if array.dtype.name in ("int4", "uint4", "int2", "uint2"):
         array = array.astype(np.int8 if array.dtype.name.startswith("int") else np.uint8)
     return torch.from_numpy(np.array(array, order="C"))

@@ -1,0 +1,149 @@
+"""One step of training: perturb, measure, descend."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lsa_onnx.errors import LsaError
+from lsa_trainer.objectives import Losses, StepSpec, losses
+from lsa_trainer.options import TrainingOptions
+from lsa_trainer.trainee import Job
+from lsa_trainer.training.balancing import wanted
+from lsa_trainer.training.minibatches import Minibatch, Minibatches
+from lsa_trainer.training.randomness import derived
+from lsa_trainer.training.schedules import Schedule
+from lsa_trainer.training.state import State
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+_TORCH_STREAM = 42
+# torch takes seeds of 63 bits.
+_MASK = (1 << 63) - 1
+
+
+class TrainingFailed(LsaError):
+    """Training cannot go on; what was saved before stays: exit code 2."""
+
+    exit_code = 2
+
+
+class Stepped(NamedTuple):
+    """What a step did: its losses, its minibatch, its learning rate, and weights without a gradient."""
+
+    losses: Losses
+    batch: Minibatch
+    lr: float
+    unreached: list[str]
+
+
+@dataclass(frozen=True)
+class Stepper:
+    """Does the steps of a run (Khalooei et al. 2023, Alg. 3).
+
+    Attributes:
+        job: The model.
+        net: Its module as the processes share it.
+        minibatches: Of the run.
+        schedule: Of the learning rate.
+        options: Of the run.
+        fabric: The processes.
+    """
+
+    job: Job
+    net: Any
+    minibatches: Minibatches
+    schedule: Schedule
+    options: TrainingOptions
+    fabric: Fabric
+
+    def step(self, state: State, spec: StepSpec) -> Stepped:
+        """x̂ ← Attack(F, x, y), then down J(θ, x̂, y) + LR(θ, x, x̂); ``state`` moves on.
+
+        Raises:
+            TrainingFailed: The loss is not finite, or no gradient reaches any weight.
+        """
+        lr = self._set_lr(state)
+        batch = self.minibatches.at(state.step)
+        self._seed(state.step)
+        self.net.train()
+        targets = wanted(self.job, batch.targets)
+        found = losses(self._passes(batch), batch.part.x, batch.x_adv, targets, spec)
+        _require_finite(found, state.step)
+        state.optimizer.zero_grad(set_to_none=True)
+        self.fabric.backward(found.total)
+        unreached = [] if state.step else self._unreached()
+        if self.options.clip:
+            self.fabric.clip_gradients(self.net, state.optimizer, max_norm=self.options.clip)
+        state.optimizer.step()
+        self._share_statistics()
+        if state.average is not None:
+            state.average.update()
+        state.step += 1
+        return Stepped(found, batch, lr, unreached)
+
+    def _set_lr(self, state: State) -> float:
+        base = state.optimizer.defaults["lr"]
+        lr = float(base * self.schedule(state.step) * state.lr_scale)
+        for group in state.optimizer.param_groups:
+            group["lr"] = lr
+        return lr
+
+    def _seed(self, step: int) -> None:
+        """What Dropout draws follows from the step, too."""
+        rank = self.fabric.global_rank
+        torch.manual_seed(derived(self.options.seed, _TORCH_STREAM, step, rank) & _MASK)
+
+    def _passes(self, batch: Minibatch) -> Callable[[Tensor], Mapping[str, Tensor]]:
+        """The module as the loss calls it; the policy says which pass uses statistics of the batch."""
+        policy, held = self.options.batch_norm, tuple(batch.part.extra.values())
+
+        def call(x: Tensor) -> Mapping[str, Tensor]:
+            active = policy == "all" or (policy == "clean" and x is batch.part.x)
+            with self.job.trainee.batch_statistics(active):
+                found: Mapping[str, Tensor] = self.net(x, *held)
+            return found
+
+        return call
+
+    def _unreached(self) -> list[str]:
+        """Weights that no gradient reaches.
+
+        Raises:
+            TrainingFailed: It reaches none.
+        """
+        still = [
+            name
+            for name, parameter in self.job.parameters.items()
+            if parameter.grad is None or not bool(parameter.grad.any())
+        ]
+        if len(still) == len(self.job.parameters):
+            raise TrainingFailed(
+                "no gradient reaches any weight: the loss does not depend on them; please report "
+                "this model"
+            )
+        return still
+
+    def _share_statistics(self) -> None:
+        """Processes see other samples; their running statistics are averaged."""
+        if self.options.batch_norm == "frozen" or self.fabric.world_size == 1:
+            return
+        for tensor in self.job.statistics.values():
+            tensor.copy_(self.fabric.all_reduce(tensor))
+
+
+def _require_finite(found: Losses, step: int) -> None:
+    total = float(found.total.detach())
+    if math.isfinite(total):
+        return
+    cms = ", ".join(f"{name} {float(cm):g}" for name, cm in found.cms.items())
+    raise TrainingFailed(
+        f"the loss is {total:g} at step {step + 1} (J {float(found.base):g}; CM {cms or 'not used'}); "
+        "earlier checkpoints stay: start anew with --fresh and a smaller --lr or --gamma"
+    )
