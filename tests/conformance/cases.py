@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,12 +33,14 @@ class Case:
         group: The operator that it is about, or the kind of model.
         model: The model.
         feeds: Input → value: arrays, and lists or ``None`` for sequences and optionals.
+        expected: Output → what ONNX expects there, likewise; nothing where it does not say.
     """
 
     name: str
     group: str
     model: onnx.ModelProto
     feeds: dict[str, Any]
+    expected: dict[str, Any] = field(default_factory=dict)
 
 
 @cache
@@ -54,12 +56,13 @@ def node_cases() -> tuple[Case, ...]:
     for case in found:
         assert case.model is not None
         assert case.data_sets is not None
-        names = [value.name for value in case.model.graph.input]
-        given = [_as_array(value) for value in case.data_sets[0][0]]
+        given, wanted = case.data_sets[0]
         group = about.get(case.name.split(_EXPANDED)[0], about[case.name])
-        # Cases leave out trailing inputs that are optional.
-        feeds = dict(zip(names, given, strict=False))
-        cases.append(Case(case.name, group, runnable(case.model), feeds))
+        feeds, expected = (
+            _named(case.model.graph.input, given),
+            _named(case.model.graph.output, wanted),
+        )
+        cases.append(Case(case.name, group, runnable(case.model), feeds, expected))
     return tuple(cases)
 
 
@@ -69,14 +72,9 @@ def folder_cases() -> Iterator[Case]:
         for case in load_model_tests(kind=kind):
             folder = Path(str(case.model_dir))
             model = onnx.load(folder / "model.onnx")
-            files = (folder / "test_data_set_0").glob("input_*.pb")
-            ordered = sorted(files, key=lambda path: int(path.stem.split("_")[1]))
-            names = [value.name for value in true_inputs(model.graph)]
-            feeds = {
-                name: _read(path, _declared(model, name))
-                for name, path in zip(names, ordered, strict=True)
-            }
-            yield Case(case.name, kind, runnable(model), feeds)
+            feeds = _kept(folder, "input", true_inputs(model.graph))
+            expected = _kept(folder, "output", model.graph.output)
+            yield Case(case.name, kind, runnable(model), feeds, expected)
 
 
 def light_cases() -> Iterator[Case]:
@@ -140,15 +138,22 @@ def _is_older(node: onnx.NodeProto) -> bool:
     return True
 
 
+def _named(values: Iterable[onnx.ValueInfoProto], given: Iterable[Any]) -> dict[str, Any]:
+    # Cases leave out trailing inputs that are optional.
+    return {value.name: _as_array(item) for value, item in zip(values, given, strict=False)}
+
+
 def _as_array(value: Any) -> Any:
     if isinstance(value, onnx.TensorProto):
         return numpy_helper.to_array(value)
     return np.asarray(value) if isinstance(value, np.generic | np.ndarray) else value
 
 
-def _declared(model: onnx.ModelProto, name: str) -> onnx.TypeProto:
-    kind: onnx.TypeProto = next(v.type for v in model.graph.input if v.name == name)
-    return kind
+def _kept(folder: Path, kind: str, values: Sequence[onnx.ValueInfoProto]) -> dict[str, Any]:
+    """The values of the files ``{kind}_0.pb``, ..."""
+    files = (folder / "test_data_set_0").glob(f"{kind}_*.pb")
+    ordered = sorted(files, key=lambda path: int(path.stem.split("_")[1]))
+    return {v.name: _read(path, v.type) for v, path in zip(values, ordered, strict=True)}
 
 
 def _read(path: Path, kind: onnx.TypeProto) -> Any:

@@ -6,12 +6,9 @@ import base64
 import dataclasses
 import errno
 import hashlib
-import json
 import os
 import re
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -27,85 +24,7 @@ from tests.report.examples import (
     small_report,
     synthetic_report,
 )
-
-ALLOWED_TAGS = {
-    "html",
-    "head",
-    "meta",
-    "title",
-    "link",
-    "style",
-    "body",
-    "p",
-    "strong",
-    "header",
-    "h1",
-    "h2",
-    "h3",
-    "dl",
-    "div",
-    "dt",
-    "dd",
-    "small",
-    "main",
-    "section",
-    "ul",
-    "ol",
-    "li",
-    "code",
-    "span",
-    "figure",
-    "canvas",
-    "figcaption",
-    "label",
-    "input",
-    "noscript",
-    "select",
-    "option",
-    "table",
-    "thead",
-    "tbody",
-    "tr",
-    "th",
-    "td",
-    "button",
-    "details",
-    "summary",
-    "footer",
-    "script",
-    "wbr",
-}
-
-
-class Page(HTMLParser):
-    """Elements, visible text, table rows and scripts of a page."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.scripts: list[str] = []
-        self.text = ""
-        self._open: list[str] = []
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        self._open.append(tag)
-        if tag == "script":
-            self.scripts.append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        while self._open and self._open.pop() != tag:
-            pass
-
-    def handle_data(self, data: str) -> None:
-        if self._open and self._open[-1] == "script":
-            self.scripts[-1] += data
-        elif "style" not in self._open:
-            self.text += data
-
-    def attribute(self, name: str) -> list[str]:
-        return [attrs[name] or "" for _, attrs in self.tags if name in attrs]
+from tests.report.pages import ALLOWED_TAGS, Page, chart_data
 
 
 @pytest.mark.parametrize("name", all_reports())
@@ -139,11 +58,6 @@ def test_hostile_names_are_text() -> None:
     for name in HOSTILE_NAMES:
         assert visible(name) in page.text
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f\u200b\u202e]", render_html(hostile_report()))
-
-
-def chart_data(html: str) -> dict[str, Any]:
-    data: dict[str, Any] = json.loads(Page(html).scripts[0])
-    return data
 
 
 def test_embedded_data_cannot_end_its_element() -> None:

@@ -14,16 +14,23 @@ import pytest
 from lsa_onnx.report.decode import Kind
 from lsa_onnx.report.document import SCHEMA_VERSION, Report
 from lsa_onnx.report.evaluation import EVALUATION_VERSION, Evaluation
+from lsa_onnx.report.hardening import HARDENING_VERSION, Hardening
 from lsa_onnx.report.json_file import Document, dumps
 from lsa_onnx.report.schema import load_schema
 from tests.report.evaluations import all_evaluations, sweep
 from tests.report.examples import all_reports, small_report
+from tests.report.hardenings import all_hardenings, hardening
 
-ROOTS: dict[Kind, type[Document]] = {"report": Report, "evaluation": Evaluation}
+ROOTS: dict[Kind, type[Document]] = {
+    "report": Report,
+    "evaluation": Evaluation,
+    "hardening": Hardening,
+}
 SCHEMAS = {kind: load_schema(kind) for kind in ROOTS}
 EXAMPLES: dict[str, tuple[Kind, Document]] = {
     **{f"report-{name}": ("report", found) for name, found in all_reports().items()},
     **{f"evaluation-{name}": ("evaluation", found) for name, found in all_evaluations().items()},
+    **{f"hardening-{name}": ("hardening", found) for name, found in all_hardenings().items()},
 }
 
 
@@ -57,7 +64,12 @@ def accepts(kind: Kind, schema: dict[str, Any], value: object) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("kind", "version"), [("report", SCHEMA_VERSION), ("evaluation", EVALUATION_VERSION)]
+    ("kind", "version"),
+    [
+        ("report", SCHEMA_VERSION),
+        ("evaluation", EVALUATION_VERSION),
+        ("hardening", HARDENING_VERSION),
+    ],
 )
 def test_is_a_valid_schema_of_the_current_version(kind: Kind, version: str) -> None:
     schema = SCHEMAS[kind]
@@ -186,6 +198,27 @@ def test_wrong_results_of_an_evaluation_are_refused(field: str, value: object, w
     values["results"][1][field] = value
     with pytest.raises(jsonschema.ValidationError, match=words):
         jsonschema.Draft202012Validator(SCHEMAS["evaluation"]).validate(values)
+
+
+@pytest.mark.parametrize(
+    ("place", "field", "value", "words"),
+    [
+        ("", "max_clean_drop", 1.5, "1.5 is greater than the maximum of 1"),
+        ("", "model_sha256", "ABC", "'ABC' does not match"),
+        ("", "layers", {"conv": -1}, "-1 is less than the minimum of 0"),
+        ("", "best_step", 0.5, "0.5 is not of type 'integer'"),
+        ("comparison", "measure", "loss", "'loss' is not one of"),
+        ("comparison", "clean_after", {"value": 2, "interval": None, "n": 1}, "2 is greater than"),
+        ("comparison", "gain", 0.5, "'gain' was unexpected"),
+    ],
+)
+def test_wrong_values_of_a_hardening_are_refused(
+    place: str, field: str, value: object, words: str
+) -> None:
+    values = hardening().to_dict()
+    (values[place] if place else values)[field] = value
+    with pytest.raises(jsonschema.ValidationError, match=words):
+        jsonschema.Draft202012Validator(SCHEMAS["hardening"]).validate(values)
 
 
 def test_each_call_gives_its_own_copy() -> None:

@@ -108,7 +108,7 @@ def test_a_mask_that_ends_early_hides_the_rest() -> None:
         short = torch.from_numpy(masks()[mask][..., :3])
         (y,) = attention(q, k, v, short)
         (expected,) = attention(q, k[:, :, :3], v[:, :, :3], short)
-        torch.testing.assert_close(y, expected)
+        assert torch.allclose(y, expected)
 
 
 def test_windows_of_opset_25() -> None:
@@ -117,7 +117,7 @@ def test_windows_of_opset_25() -> None:
     for left, right in ((1, -1), (-1, 0), (0, 1)):
         allowed = (ahead >= (-left if left >= 0 else -9)) & (ahead <= (right if right >= 0 else 9))
         (y,) = attention(q, k, v, left_window_size=left, right_window_size=right)
-        torch.testing.assert_close(y, attention(q, k, v, allowed)[0])
+        assert torch.allclose(y, attention(q, k, v, allowed)[0])
         *_, scores = attention(
             q,
             k,
@@ -133,7 +133,9 @@ def test_windows_of_opset_25() -> None:
 @pytest.mark.parametrize("outputs", [1, 4])
 @pytest.mark.parametrize("mask", ["bool", "float"])
 def test_slopes_are_numbers_even_where_a_query_attends_to_nothing(outputs: int, mask: str) -> None:
-    given = [torch.from_numpy(x.astype(np.float64)).requires_grad_() for x in tensors()]
+    # Few of them: differences take a run for each number.
+    drawn = [x[:1, :, :, :2].astype(np.float64) for x in tensors(heads=2, groups=1)]
+    given = [torch.from_numpy(x).requires_grad_() for x in drawn]
     kept = torch.from_numpy(masks()[mask])
     how: dict[str, Any] = {"outputs": outputs, "qk_matmul_output_mode": 3}
     slope_error(partial(attention, attn_mask=kept, is_causal=1, **how), *given)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
@@ -77,6 +77,8 @@ def test_a_scale_for_each_entry_or_block_of_an_axis(
     if blocked:
         spread = list(shape)
         spread[axis] = -(-shape[axis] // block)
+        # ONNX Runtime refuses blocks where there is but one.
+        assume(np.prod(spread) > 1)
     scale, zero = scales(*spread), np.arange(np.prod(spread)).reshape(spread).astype(dtype)
     how = {"axis": axis, "block_size": block} if blocked else {"axis": axis}
     compare_numbers("QuantizeLinear", [numbers(*shape), scale, zero], **how)
@@ -104,7 +106,7 @@ def test_dynamic_quantisation(shape: tuple[int, ...], shift: int) -> None:
         (TensorProto.INT2, [-2, -2, -2, 0, 1, 1, 1]),
         (TensorProto.UINT2, [0, 0, 0, 0, 2, 3, 3]),
         (TensorProto.FLOAT4E2M1, [-6, -6, -2, 0.5, 2, 6, 6]),
-        (TensorProto.FLOAT8E4M3FN, [-448, -8.5, -2.5, 0.4375, 2.5, 7.5, 448]),
+        (TensorProto.FLOAT8E4M3FN, [-448, -8, -2.5, 0.4375, 2.5, 7.5, 448]),
         (TensorProto.FLOAT8E5M2, [-1024, -8, -2.5, 0.4375, 2.5, 8, 1024]),
     ],
 )
@@ -156,7 +158,7 @@ def test_dynamic_quantisation_goes_straight_through() -> None:
     x = torch.tensor([[0.3, -1.0], [2.0, 0.7]], requires_grad=True)
     y, scale, zero = dynamic_quantize_linear(x)
     (g,) = torch.autograd.grad(dequantize_linear(y, scale, zero).sum(), x)
-    torch.testing.assert_close(g, torch.ones(2, 2))
+    assert torch.allclose(g, torch.ones(2, 2))
     assert not scale.requires_grad
     assert not zero.requires_grad
 

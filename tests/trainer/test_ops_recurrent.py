@@ -135,20 +135,21 @@ def test_no_steps_at_all_return_the_first_state(kind: str) -> None:
 @KINDS
 @pytest.mark.parametrize("fused", [False, True])
 def test_slopes_by_inputs_weights_and_first_states(kind: str, fused: bool) -> None:
-    arrays = inputs(kind, "bidirectional", initial=True)
-    given = [None if a is None else torch.from_numpy(a.astype(np.float64)) for a in arrays]
-    for tensor in given:
-        if tensor is not None:
-            tensor.requires_grad_()
+    x, w, r, b, _, *states = inputs(kind, "bidirectional", initial=True)
+    assert x is not None
+    assert w is not None
+    # Few of them: differences take a run for each number.
+    arrays = [x[:3, :2, :2], w[:, :, :2], r, b, *(s[:, :2] for s in states if s is not None)]
+    given = [torch.tensor(a, dtype=torch.float64, requires_grad=True) for a in arrays]
     how: dict[str, Any] = {"linear_before_reset": 1} if kind == "GRU" else {}
     run = partial(getattr(recurrent, kind.lower()), direction="bidirectional", **how)
-    lengths = None if fused else torch.tensor([4, 2, 3])
+    lengths = None if fused else torch.tensor([3, 2])
 
     def all_outputs(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         results: tuple[torch.Tensor, ...] = run(*tensors[:4], lengths, *tensors[4:])
         return results
 
-    slope_error(all_outputs, *[t for t in given if t is not None])
+    slope_error(all_outputs, *given)
 
 
 def test_names_that_onnx_does_not_define() -> None:

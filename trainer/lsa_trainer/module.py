@@ -17,8 +17,8 @@ from lsa_onnx.model import Model, load_model
 from lsa_onnx.rewrite.graph import dimensions, true_inputs
 from lsa_onnx.rewrite.rebatch import rebatch
 from lsa_onnx.structure import first_output
+from lsa_trainer.tensors import tensor_of
 from lsa_trainer.translation import Program, in_dialect, translate
-from lsa_trainer.translation.values import tensor_of
 from lsa_trainer.weights import Constants, Weight, find_constants
 from lsa_trainer.writeback.placing import writable
 

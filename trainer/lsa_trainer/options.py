@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from lsa_onnx.attacks import Norm, parse_eps
+from lsa_onnx.attacks import BALLS, Norm, parse_eps
 from lsa_onnx.attacks.choices import unknown
 from lsa_onnx.attacks.registry import ATTACKS
 from lsa_onnx.errors import DataError
 from lsa_onnx.scan.options import DEFAULT_EPS, SubjectOptions
-from lsa_trainer.objectives import BASES, Base, ClassLoss
 from lsa_trainer.training.schedules import KINDS
 
 BatchNorm = Literal["frozen", "clean", "all"]
+# Their names alone: the objectives themselves need torch, which the help of the command line does without.
+BASES = ("standard", "at-fgsm", "at-pgd", "at-fast", "at-apgd", "at-trades")
+OPTIMIZERS = ("adamw", "sgd")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 # What the fields of these options are not part of: where results go, and who asked.
 _NOT_SAVED = frozenset({"command", "fresh"})
+# TOML value by the annotation of a field; what is not listed is a choice among texts.
+_TYPES = {"str": str, "int": int, "float": float, "bool": bool, "Path": str}
+_ITEMS = {"tuple[str": str, "tuple[float": float}
 
 
 @dataclass(frozen=True)
@@ -170,7 +176,7 @@ def read_record(record: Mapping[str, Any], where: str) -> dict[str, Any]:
     Raises:
         DataError: An option is unknown, or of another type; ``where`` says in what file.
     """
-    known = {f.name: f for f in dataclasses.fields(HardenOptions)}
+    known = {f.name: f for f in dataclasses.fields(HardenOptions) if f.name != "command"}
     found = {}
     for name, value in record.items():
         if name not in known:
@@ -185,29 +191,34 @@ def check_training(options: TrainingOptions) -> None:
     Raises:
         DataError: One is outside of it.
     """
-    choices: dict[str, Iterable[str]] = {
-        "base": BASES,
-        "schedule": KINDS,
-        "precision": PRECISIONS,
-        "optimizer": ("adamw", "sgd"),
-        "batch_norm": get_args(BatchNorm),
-    }
-    for name, accepted in choices.items():
+    for name, accepted in _CHOICES.items():
         if getattr(options, name) not in accepted:
-            raise unknown(name, getattr(options, name), accepted)
+            raise unknown(name.replace("_", "-"), getattr(options, name), accepted)
     for name in ("steps", "batch_size", "validation_steps", "checkpoint_every", "epochs"):
         _require(options, name, getattr(options, name) >= 1, "1 or more")
-    for name in ("eps_warmup", "warmup", "max_clean_drop"):
+    for name in ("eps_warmup", "warmup", "max_clean_drop", "label_smoothing"):
         _require(options, name, 0 <= getattr(options, name) <= 1, "a share, 0 to 1")
     for name in ("weight_decay", "clip", "beta", "crop"):
-        _require(options, name, getattr(options, name) >= 0, "0 or more")
+        _require(options, name, 0 <= getattr(options, name) < math.inf, "0 or more")
     _require(options, "ema", 0 <= options.ema < 1, "0 or more and less than 1")
     _require(options, "momentum", 0 <= options.momentum < 1, "0 or more and less than 1")
-    _require(options, "validate_every", options.validate_every > 0, "more than 0 epochs")
-    _require(options, "lr", options.lr is None or options.lr > 0, "more than 0")
+    every = options.validate_every
+    _require(options, "validate_every", 0 < every < math.inf, "more than 0 epochs")
+    _require(options, "lr", options.lr is None or 0 < options.lr < math.inf, "more than 0")
     _require(options, "patience", options.patience is None or options.patience >= 1, "1 or more")
-    parse_eps(options.eps, 1.0)
-    Base("standard", ClassLoss(options.label_smoothing), options.beta)
+    for text in (options.eps, options.step_size):
+        if text is not None:
+            parse_eps(text, 1.0)
+
+
+_CHOICES: Mapping[str, Collection[str]] = {
+    "base": BASES,
+    "norm": BALLS,
+    "optimizer": OPTIMIZERS,
+    "schedule": KINDS,
+    "batch_norm": get_args(BatchNorm),
+    "precision": PRECISIONS,
+}
 
 
 def _require(options: TrainingOptions, name: str, holds: bool, accepted: str) -> None:
@@ -225,13 +236,23 @@ def _plain(value: Any) -> Any:
 def _typed(name: str, value: Any, kind: str, where: str) -> Any:
     """``value`` from a file as the annotation ``kind`` wants it."""
     wanted = kind.partition("|")[0].strip()
-    if wanted.startswith("tuple") and isinstance(value, list):
-        return tuple(value)
-    if wanted == "Path" and isinstance(value, str):
-        return Path(value)
-    if wanted == "float" and isinstance(value, int) and not isinstance(value, bool):
+    item = _ITEMS.get(wanted.partition(",")[0])
+    if item is None:
+        found = _one(name, value, _TYPES.get(wanted, str), where)
+        return Path(found) if wanted == "Path" else found
+    if not isinstance(value, list):
+        raise _wrong_type(name, value, where, f"a list of values of type {item.__name__}")
+    return tuple(_one(name, each, item, where) for each in value)
+
+
+def _one(name: str, value: Any, accepted: type, where: str) -> Any:
+    """One value; a whole number will do for a float, a truth value never for a number."""
+    if accepted is float and type(value) is int:
         return float(value)
-    accepted = {"str": str, "int": int, "float": float, "bool": bool}.get(wanted, (str, float))
-    if not isinstance(value, accepted) or (isinstance(value, bool) and wanted != "bool"):
-        raise DataError(f"option {name!r} in {where} is {value!r}; give a value of type {wanted}")
+    if type(value) is not accepted:
+        raise _wrong_type(name, value, where, f"a value of type {accepted.__name__}")
     return value
+
+
+def _wrong_type(name: str, value: Any, where: str, wanted: str) -> DataError:
+    return DataError(f"option {name!r} in {where} is {value!r}; give {wanted}")

@@ -16,7 +16,7 @@ const charts = (() => {
     const size = (large, small) => values.map((_, at) => (marked[at] ? large : small));
     return { label: name, data: values, line, borderWidth: width, borderDash: dashes[Math.floor(line / 6) % dashes.length],
       pointStyle: points[line % 6], pointRadius: size(6, many ? 0 : 2.5), pointHoverRadius: size(9, 5),
-      pointBorderWidth: line % 6 > 3 ? 2 : 1, tension: 0 };
+      pointBorderWidth: line % 6 > 3 ? 2 : 1, tension: 0, clip: 8 };
   }
   // A line in its 95 % band: three data sets.
   function banded(series, line, options) {

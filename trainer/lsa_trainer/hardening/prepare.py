@@ -14,6 +14,7 @@ from lsa_onnx.errors import DataError, ModelError
 from lsa_onnx.prediction import Head, find_head
 from lsa_onnx.scan.clean import require_known_labels
 from lsa_onnx.scan.subject import Subject, open_subject
+from lsa_trainer.axes import batch_axes
 from lsa_trainer.hardening.choosing import Chosen
 from lsa_trainer.module import OnnxModule, from_model
 from lsa_trainer.options import HardenOptions
@@ -117,7 +118,7 @@ def prepare(
     job = Job(
         trainee=trainee,
         outputs=tuple(outputs),
-        layers=_batch_axes(trainee, data, chosen.layers),
+        layers=batch_axes(trainee, data, chosen.layers, "leave it out with --mvl"),
         parameters=_trained(module, trainee),
         statistics=module.statistics() if options.batch_norm != "frozen" else {},
         classes=head is not None,
@@ -240,27 +241,3 @@ def _trained(module: OnnxModule, trainee: OnnxTrainee) -> dict[str, torch.nn.Par
     read = {id(parameter) for parameter in trainee.parameters()}
     found = {w.name: module.weight(w.name) for w in module.constants.weights if w.trains}
     return {name: p for name, p in found.items() if id(p) in read}
-
-
-def _batch_axes(
-    trainee: OnnxTrainee, data: TrainingSet, layers: Sequence[str]
-) -> dict[str, int | None]:
-    """The axis of each layer that counts samples: the one that grows with them."""
-    shapes = []
-    trainee.eval()
-    for count in (2, 3):
-        part = data.rows(torch.arange(count) % len(data))
-        with torch.no_grad():
-            values = trainee(part.x, *part.extra.values())
-        shapes.append({name: tuple(values[name].shape) for name in layers})
-    axes: dict[str, int | None] = {}
-    for name in layers:
-        pairs = list(zip(shapes[0][name], shapes[1][name], strict=True))
-        grown = [axis for axis, (two, three) in enumerate(pairs) if two != three]
-        if len(grown) != 1:
-            raise ModelError(
-                f"layer {name!r} has shape {shapes[0][name]} for two samples: no axis counts them, so it "
-                "cannot be regularised; leave it out with --mvl"
-            )
-        axes[name] = grown[0]
-    return axes

@@ -25,11 +25,13 @@ from lsa_trainer.hardening.choosing import Chosen, choose_layers
 from lsa_trainer.hardening.facts import announce
 from lsa_trainer.hardening.parity import TOLERANCE, differences, require_parity
 from lsa_trainer.hardening.prepare import Prepared, open_trainable, prepare
+from lsa_trainer.hardening.reexport import Reexported, reexport, reexported_model
 from lsa_trainer.hardening.verdict import (
     compare_files,
     compare_fits,
     evaluate_file,
     fit_of,
+    held_out,
     inputs_of,
 )
 from lsa_trainer.listener import TrainingListener
@@ -37,7 +39,7 @@ from lsa_trainer.options import HardenOptions
 from lsa_trainer.training import checkpoint as checkpoints
 from lsa_trainer.training.loop import Trained, train
 from lsa_trainer.training.setup import launch
-from lsa_trainer.writeback import Placement, provenance, stage, verify_written
+from lsa_trainer.writeback import Placement, Staged, provenance, stage, verify_written
 
 if TYPE_CHECKING:
     import torch
@@ -101,6 +103,9 @@ def harden(
     prepared = prepare(subject, module, chosen, options, fabric)
     found = differences(module, run.model, inputs_of(prepared, prepared.per_run(_COMPARED)))
     require_parity(found, TOLERANCE)
+    if options.reexport:
+        # What torch cannot export is better known before a long training.
+        reexported_model(prepared)
     announce(run.listener, prepared, chosen, options)
     return _trained(run, prepared, chosen)
 
@@ -190,14 +195,10 @@ def _written(
     original: Mapping[str, torch.Tensor],
     fit: tuple[float, float] | None,
 ) -> Hardening:
-    weights = _placements(prepared.module, prepared)
     config = run.options.to_record()
     sha256 = prepared.subject.model.file.sha256
-    with stage(run.model, run.output, weights, provenance(sha256, config, {})) as draft:
-        samples = inputs_of(prepared, _COMPARED)
-        verify_written(run.model, draft.path, samples)
-        alone = inputs_of(prepared, prepared.per_run(_COMPARED))
-        require_parity(differences(prepared.module, draft.path, alone), TOLERANCE)
+    with _draft(run, prepared, provenance(sha256, config, {})) as draft:
+        _verify(run, prepared, draft.path)
         comparison = _compared(run, prepared, draft.path, fit)
     objection = comparison.objection(run.options.max_clean_drop)
     result = Hardening(
@@ -223,18 +224,36 @@ def _written(
         command=list(run.options.command),
         seconds=time.perf_counter() - run.started,
     )
-    _publish(run, weights, result)
+    _publish(run, prepared, result)
     return result
 
 
-def _publish(run: _Run, weights: Mapping[Placement, Array], result: Hardening) -> None:
+def _draft(run: _Run, prepared: Prepared, metadata: Mapping[str, str]) -> Staged | Reexported:
+    """The new file before it appears."""
+    if run.options.reexport:
+        return reexport(prepared, run.output, metadata)
+    weights = _placements(prepared.module, prepared)
+    return stage(run.model, run.output, weights, metadata)
+
+
+def _verify(run: _Run, prepared: Prepared, path: Path) -> None:
+    """Hold a draft to the original, and to torch; an export was held to torch when it was made."""
+    if run.options.reexport:
+        return
+    verify_written(run.model, path, inputs_of(prepared, _COMPARED))
+    alone = inputs_of(prepared, prepared.per_run(_COMPARED))
+    require_parity(differences(prepared.module, path, alone), TOLERANCE)
+
+
+def _publish(run: _Run, prepared: Prepared, result: Hardening) -> None:
     if not run.fabric.is_global_zero:
         return
     if result.output is not None:
         scores = dataclasses.asdict(result.comparison)
         metadata = provenance(result.model_sha256, result.config, scores)
-        with stage(run.model, run.output, weights, metadata) as final:
-            verify_written(run.model, final.path)
+        with _draft(run, prepared, metadata) as final:
+            if not run.options.reexport:
+                verify_written(run.model, final.path)
             final.publish()
     write_json(result, run.folder / "result.json")
 
@@ -261,10 +280,11 @@ def _compared(
     options = run.options
     if fit is not None:
         return compare_fits(fit, fit_of(prepared, options), prepared, options)
-    (run.folder / "verification.npz").unlink(missing_ok=True)
+    # Each process passes the verdict on its own, so none may write where another reads.
+    data = run.folder / f"verification-{run.fabric.global_rank}.npz"
+    np.savez(data, allow_pickle=False, **held_out(prepared))
     before, after = (
-        evaluate_file(file, prepared, options, run.folder, run.listener)
-        for file in (run.model, path)
+        evaluate_file(file, prepared, options, data, run.listener) for file in (run.model, path)
     )
     return compare_files(before, after, options, taught=prepared.taught)
 

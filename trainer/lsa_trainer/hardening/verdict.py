@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -17,7 +16,7 @@ from lsa_onnx.scan import Listener
 from lsa_trainer.hardening.prepare import Prepared
 from lsa_trainer.options import HardenOptions
 from lsa_trainer.training.opponent import Opponent
-from lsa_trainer.training.setup import attack_for, criterion_for
+from lsa_trainer.training.setup import attack_to_validate_with, criterion_for
 from lsa_trainer.training.validation import Validator
 
 Array = NDArray[Any]
@@ -36,12 +35,9 @@ def held_out(prepared: Prepared) -> dict[str, Array]:
 
 
 def evaluate_file(
-    path: Path, prepared: Prepared, options: HardenOptions, folder: Path, listener: Listener
+    path: Path, prepared: Prepared, options: HardenOptions, data: Path, listener: Listener
 ) -> Evaluation:
-    """Clean and robust accuracy of a file on the verification samples, in ONNX Runtime."""
-    data = folder / "verification.npz"
-    if not data.exists():
-        np.savez(data, allow_pickle=False, **held_out(prepared))
+    """Clean and robust accuracy of a file in ONNX Runtime, on the samples of ``held_out`` in ``data``."""
     spec = prepared.subject.spec
     return evaluate(
         path,
@@ -88,9 +84,7 @@ def compare_files(
 def fit_of(prepared: Prepared, options: HardenOptions) -> tuple[float, float]:
     """Scores on clean and on attacked inputs of a model without classes, as its weights are now."""
     job, targets = prepared.job, prepared.verification_targets
-    attack = attack_for(options, job)
-    if attack is None:
-        raise ValueError("a model without classes is trained with an attack")
+    attack = attack_to_validate_with(options, job)
     criterion = criterion_for(options, job, targets, targets[0])
     opponent = Opponent(job, job.trainee.reading(job.outputs), criterion)
     steps = options.verify_steps or _STRONGER * max(options.steps, options.validation_steps)

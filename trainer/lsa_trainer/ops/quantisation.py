@@ -11,6 +11,7 @@ what it is rounded to, and its gradient is 0 (Bengio et al. 2013; Esser et al. 2
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -84,13 +85,14 @@ def quantize_linear(
     saturate: int = 1,
 ) -> Tensor:
     """``saturate(round(x / scale) + zero point)`` as floats, with one scale, one per entry or per block."""
-    scale = _spread(y_scale, x, axis, block_size)
     dtype = _RESULTS.get(precision, _computed(x))
-    ratio = (x.to(dtype) / scale.to(dtype)).to(_computed(x))
+    ratio = (x.to(dtype) / _spread(y_scale.to(dtype), x, axis, block_size)).to(_computed(x))
     element = quantised_type(y_zero_point, output_dtype)
     if element not in _WHOLE:
         return _to_small_floats(ratio, element, saturates=bool(saturate))
-    zero = 0 if y_zero_point is None else _spread(y_zero_point, x, axis, block_size).to(ratio.dtype)
+    zero: Tensor | float = 0.0
+    if y_zero_point is not None:
+        zero = _spread(y_zero_point.to(ratio.dtype), x, axis, block_size)
     return _to_whole_numbers(ratio, zero, *_WHOLE[element])
 
 
@@ -108,9 +110,9 @@ def dequantize_linear(
     dtype = _computed(x_scale)
     number = x.to(dtype)
     if x_zero_point is not None:
-        number = number - _spread(x_zero_point, x, axis, block_size).to(dtype)
+        number = number - _spread(x_zero_point.to(dtype), x, axis, block_size)
     result = _RESULTS.get(output_dtype, x_scale.dtype)
-    return (number * _spread(x_scale, x, axis, block_size).to(dtype)).to(result)
+    return (number * _spread(x_scale.to(dtype), x, axis, block_size)).to(result)
 
 
 @operator("DynamicQuantizeLinear")
@@ -128,11 +130,10 @@ def _computed(x: Tensor) -> torch.dtype:
 
 
 def _spread(values: Tensor, x: Tensor, axis: int, block_size: int) -> Tensor:
-    """Scales or zero points shaped to broadcast with ``x``."""
+    """Scales or zero points (floats: torch does little with uint16) shaped to broadcast with ``x``."""
     if values.numel() == 1:
         return values.reshape(())
     if block_size:
-        # It takes no part in arithmetic in its own type: torch has little for unsigned integers.
         index = torch.arange(x.shape[axis], device=values.device) // block_size
         return values.index_select(axis, index)
     return values.view([-1 if a == axis % x.dim() else 1 for a in range(x.dim())])
@@ -148,13 +149,17 @@ def _to_small_floats(ratio: Tensor, element: int, *, saturates: bool) -> Tensor:
     if element == _Types.FLOAT4E2M1:
         kept = ratio.clamp(-_HIGHEST_FLOAT4, _HIGHEST_FLOAT4)
         return _straight_through(kept, _to_float4)
-    dtype = _FLOAT8[element]
-    highest = torch.finfo(dtype).max
-    kept = ratio.clamp(-highest, highest)
-    if saturates:
-        return _straight_through(kept, lambda number: number.to(dtype).to(number.dtype))
-    # What is too large becomes infinite or no number at all.
-    return _straight_through(kept, lambda _: ratio.to(dtype).to(ratio.dtype))
+    kind = torch.finfo(_FLOAT8[element])
+    kept = ratio.clamp(-kind.max, kind.max)
+
+    def rounded(number: Tensor) -> Tensor:
+        held = number.to(_FLOAT8[element]).to(number.dtype)
+        # Beyond half a step above the highest number.
+        overflows = ratio.abs() > kind.max + kind.eps / 2 * 2 ** math.floor(math.log2(kind.max))
+        beyond = torch.inf if element == _Types.FLOAT8E5M2 else torch.nan
+        return held if saturates else torch.where(overflows, ratio.sign() * beyond, held)
+
+    return _straight_through(kept, rounded)
 
 
 def _to_float4(number: Tensor) -> Tensor:

@@ -25,6 +25,8 @@ from typing import Any, TypeAlias, TypeVar
 import onnx
 import torch
 
+from lsa_trainer.tensors import tensor_of
+
 Ints: TypeAlias = list[int]
 Floats: TypeAlias = list[float]
 Scalar: TypeAlias = float | int | torch.Tensor
@@ -208,7 +210,7 @@ def _value(attribute: onnx.AttributeProto) -> Any:
     if isinstance(value, bytes):
         return value.decode()
     if isinstance(value, onnx.TensorProto):
-        return torch.from_numpy(onnx.numpy_helper.to_array(value).copy())
+        return tensor_of(value, None)
     if attribute.type == onnx.AttributeProto.STRINGS:
         return [text.decode() for text in value]
     return list(value) if attribute.type in _LISTS else value

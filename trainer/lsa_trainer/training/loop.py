@@ -19,18 +19,25 @@ import torch
 from torch import Tensor
 
 from lsa_trainer.listener import TrainingListener
-from lsa_trainer.objectives import StepSpec
+from lsa_trainer.objectives import ClassLoss, Criterion, StepSpec
 from lsa_trainer.options import TrainingOptions
 from lsa_trainer.trainee import Job
 from lsa_trainer.training import checkpoint as checkpoints
 from lsa_trainer.training.alarms import Best, EarlyStop, OverfittingAlarm
 from lsa_trainer.training.averaging import Average
 from lsa_trainer.training.balancing import layer_weights
+from lsa_trainer.training.checkpoint import Checkpoint
 from lsa_trainer.training.minibatches import Material, Minibatches
 from lsa_trainer.training.opponent import Opponent
-from lsa_trainer.training.reporting import Reporter
+from lsa_trainer.training.reporting import Reporter, step_values
 from lsa_trainer.training.schedules import Schedule
-from lsa_trainer.training.setup import attack_for, criterion_for, optimizer_for, specification
+from lsa_trainer.training.setup import (
+    attack_for,
+    attack_to_validate_with,
+    criterion_for,
+    optimizer_for,
+    specification,
+)
 from lsa_trainer.training.state import State, write
 from lsa_trainer.training.stepper import Stepper
 from lsa_trainer.training.validation import Scores, Validator
@@ -114,8 +121,9 @@ class _Run:
     ) -> None:
         self._job, self._options, self._fabric = job, options, fabric
         self._folder, self._record = folder, dict(record)
+        found = checkpoints.load(folder)
         answers = job.trainee.reading(job.outputs)
-        self._criterion = criterion_for(options, job, material.targets, _first(answers, material))
+        self._criterion = _criterion(options, job, material, answers, found)
         opponent = Opponent(job, answers, self._criterion)
         attack = attack_for(options, job)
         self._minibatches = Minibatches(material, opponent, attack, options, fabric)
@@ -124,7 +132,7 @@ class _Run:
             opponent,
             material.validation,
             material.validation_targets,
-            attack or _attack_to_validate_with(options, job),
+            attack_to_validate_with(options, job),
             options.validation_steps,
             options.seed,
         )
@@ -142,11 +150,11 @@ class _Run:
         schedule = _schedule(options, self._total)
         self._stepper = Stepper(job, net, self._minibatches, schedule, options, fabric)
         self._state = _fresh_state(job, options, optimizer)
-        self._resumed = self._resume()
+        self._resumed = self._resume(found)
         self._reporter = Reporter(
             folder,
             listener,
-            resumed=self._state.step,
+            resumed=None if found is None else found.step,
             tensorboard=options.tensorboard,
             silent=not fabric.is_global_zero,
         )
@@ -159,27 +167,23 @@ class _Run:
         if not state.history:
             self._begin()
         spec = self._specify(state.fixed["gammas"])
-        notes: list[str] = []
         self._reporter.begin(self._total, state.step, state.fixed["gammas"])
         while state.step < self._total and not state.stop.due:
             self._one_step(spec)
             due = state.step % self._validate_every == 0 or state.step == self._total
             if due:
-                notes += self._validate()
+                self._validate()
             if due or state.step % self._options.checkpoint_every == 0:
                 self._save()
         self._reporter.end()
-        if state.stop.due:
-            notes.append(f"ended early at step {state.step}: robust accuracy has stopped rising")
-        return self._finished(notes, time.perf_counter() - started)
+        return self._finished(time.perf_counter() - started)
 
     @property
     def _validate_every(self) -> int:
         return max(round(self._options.validate_every * self._minibatches.per_epoch), 1)
 
-    def _resume(self) -> list[str]:
+    def _resume(self, found: Checkpoint | None) -> list[str]:
         """Go on from a checkpoint, if there is one; what to say of it."""
-        found = checkpoints.load(self._folder)
         if found is None:
             return []
         self._state.resume(found, self._record)
@@ -211,10 +215,11 @@ class _Run:
         done = self._stepper.step(self._state, spec)
         if done.unreached:
             self._reporter.say(f"no gradient reaches {', '.join(done.unreached)} in the first step")
-        self._reporter.stepped(self._state.step, self._job, done.losses, done.batch, done.lr)
+        values = step_values(self._job, done.losses, done.batch, done.lr, self._fabric)
+        self._reporter.stepped(self._state.step, values)
 
-    def _validate(self) -> list[str]:
-        """Score the model; keep it if it is the best, go back if it collapsed. What happened, in words."""
+    def _validate(self) -> None:
+        """Score the model; keep it if it is the best, go back if it collapsed."""
         state = self._state
         with _averaged(state):
             scores = self._validator()
@@ -227,19 +232,21 @@ class _Run:
         state.stop = state.stop.after(scores.robust)
         state.alarm, collapse = state.alarm.after(state.step, scores.one_step, scores.robust)
         if collapse is None:
-            return []
+            return
         state.roll_back(_ROLL_BACK)
         note = f"{collapse}; went back to the best weights, and on in steps of half the size"
+        state.notes.append(note)
         self._reporter.say(note)
-        return [note]
 
     def _save(self) -> None:
         if self._fabric.is_global_zero:
             checkpoints.save(self._folder, self._state.checkpoint(self._record))
         self._fabric.barrier()
 
-    def _finished(self, notes: list[str], seconds: float) -> Trained:
-        state = self._state
+    def _finished(self, seconds: float) -> Trained:
+        state, notes = self._state, [*self._state.notes]
+        if state.stop.due:
+            notes.append(f"ended early at step {state.step}: robust accuracy has stopped rising")
         if state.best.step is not None:
             write(state.weights, state.best_weights)
         known = {entry["step"]: entry for entry in state.history}
@@ -274,9 +281,14 @@ def _schedule(options: TrainingOptions, total: int) -> Schedule:
     return Schedule(options.schedule, total, warmup=warmup)  # type: ignore[arg-type]
 
 
-def _attack_to_validate_with(options: TrainingOptions, job: Job) -> Any:
-    """For a model that trains without attacks."""
-    return attack_for(replace(options, base="at-pgd"), job)
+def _criterion(
+    options: TrainingOptions, job: Job, material: Material, answers: Any, found: Checkpoint | None
+) -> Criterion:
+    """What outputs are held to: as it was before the first step, wherever the run goes on from."""
+    criterion = criterion_for(options, job, material.targets, _first(answers, material))
+    if found is None or not isinstance(criterion, ClassLoss):
+        return criterion
+    return replace(criterion, temperature=found.record["fixed"]["temperature"])
 
 
 def _shared(job: Job, options: TrainingOptions, fabric: Fabric) -> tuple[Any, Any]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
 
 from lsa_trainer.listener import TrainingListener
 from lsa_trainer.objectives import Losses
@@ -13,6 +15,9 @@ from lsa_trainer.training.log import RunLog, TensorBoard
 from lsa_trainer.training.minibatches import Minibatch
 from lsa_trainer.training.opponent import predicted
 from lsa_trainer.training.validation import Scores
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 class _Log(Protocol):
@@ -27,7 +32,7 @@ class Reporter:
         folder: Path,
         listener: TrainingListener,
         *,
-        resumed: int,
+        resumed: int | None,
         tensorboard: bool,
         silent: bool,
     ) -> None:
@@ -36,7 +41,7 @@ class Reporter:
         Args:
             folder: Of the run.
             listener: Told of everything.
-            resumed: Step from which the run goes on, 0 for a new one.
+            resumed: Step from which the run goes on, ``None`` for a new one.
             tensorboard: Write for TensorBoard as well.
             silent: Another process reports.
 
@@ -47,10 +52,9 @@ class Reporter:
         self._logs: list[_Log] = []
         if silent:
             return
-        at = resumed or None
-        self._logs.append(RunLog(folder / "log.jsonl", at))
+        self._logs.append(RunLog(folder / "log.jsonl", resumed))
         if tensorboard:
-            self._logs.append(TensorBoard(folder / "tensorboard", at))
+            self._logs.append(TensorBoard(folder / "tensorboard", resumed))
 
     def say(self, *texts: str) -> None:
         """Tell the user something."""
@@ -70,13 +74,11 @@ class Reporter:
         if not self._silent:
             self._listener.validated(step, scores)
 
-    def stepped(self, step: int, job: Job, found: Losses, batch: Minibatch, lr: float) -> None:
-        """A step is done."""
-        if self._silent:
-            return
-        values = _values(job, found, batch, lr)
+    def stepped(self, step: int, values: Mapping[str, Any]) -> None:
+        """A step is done; ``values`` are those of ``step_values``."""
         self._write(step, "step", values)
-        self._listener.stepped(step, values)
+        if not self._silent:
+            self._listener.stepped(step, values)
 
     def end(self) -> None:
         """The last step is done."""
@@ -88,17 +90,21 @@ class Reporter:
             log.write(step, event, values)
 
 
-def _values(job: Job, found: Losses, batch: Minibatch, lr: float) -> dict[str, Any]:
-    values: dict[str, Any] = {
-        "loss": float(found.total.detach()),
-        "base": float(found.base),
-        "lr": lr,
-        "eps_scale": batch.eps_scale,
-    }
-    if found.regulariser is not None:
-        values["regulariser"] = float(found.regulariser)
-        values["cm"] = {name: float(cm) for name, cm in found.cms.items()}
+def step_values(
+    job: Job, found: Losses, batch: Minibatch, lr: float, fabric: Fabric
+) -> dict[str, Any]:
+    """What a step found, over the samples of all processes; each of them must ask."""
+    known = {"loss": found.total, "base": found.base}
     if job.classes and found.adversarial is not None:
         right = predicted(found.adversarial, job.lowest_wins) == batch.targets[0]
-        values["robust"] = float(right.double().mean())
+        known["robust"] = right.double().mean()
+    if found.regulariser is not None:
+        known["regulariser"] = found.regulariser
+    numbers = torch.stack([t.detach().double() for t in (*known.values(), *found.cms.values())])
+    # Off the device, and through the processes, all at once: each time costs a wait.
+    shared = numbers if fabric.world_size == 1 else fabric.all_reduce(numbers)
+    plain = shared.tolist()
+    values = {**dict(zip(known, plain, strict=False)), "lr": lr, "eps_scale": batch.eps_scale}
+    if found.regulariser is not None:
+        values["cm"] = dict(zip(found.cms, plain[len(known) :], strict=True))
     return values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -98,6 +99,14 @@ def attack_for(options: TrainingOptions, job: Job) -> TrainingAttack | None:
         high=job.high,
         objective=objective,  # type: ignore[arg-type]
     )
+
+
+def attack_to_validate_with(options: TrainingOptions, job: Job) -> TrainingAttack:
+    """``attack_for``, also for a model that trains without attacks."""
+    found = attack_for(options, job) or attack_for(replace(options, base="at-pgd"), job)
+    if found is None:
+        raise ValueError("at-pgd is a base that attacks")
+    return found
 
 
 def criterion_for(

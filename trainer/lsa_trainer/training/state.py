@@ -32,6 +32,7 @@ class State:
         step: Steps done.
         lr_scale: What roll-backs made of the learning rate.
         history: What validations found.
+        notes: What happened on the way, in words.
         fixed: What was measured before the first step and holds for the whole run (γ, temperature).
     """
 
@@ -45,6 +46,7 @@ class State:
     step: int = 0
     lr_scale: float = 1.0
     history: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     fixed: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -80,6 +82,7 @@ class State:
             "alarm": self.alarm.to_record(),
             "lr_scale": self.lr_scale,
             "history": self.history,
+            "notes": self.notes,
             "fixed": self.fixed,
         }
         if self.average is not None:
@@ -110,7 +113,8 @@ class State:
         self.alarm = OverfittingAlarm.from_record(record["alarm"])
         self.step = checkpoint.step
         self.lr_scale = record["lr_scale"]
-        self.history, self.fixed = list(record["history"]), dict(record["fixed"])
+        self.history, self.notes = list(record["history"]), list(record["notes"])
+        self.fixed = dict(record["fixed"])
 
 
 def require_same_options(saved: Mapping[str, Any], given: Mapping[str, Any]) -> None:

@@ -67,7 +67,7 @@ class Stepper:
         """x̂ ← Attack(F, x, y), then down J(θ, x̂, y) + LR(θ, x, x̂); ``state`` moves on.
 
         Raises:
-            TrainingFailed: The loss is not finite, or no gradient reaches any weight.
+            TrainingFailed: The loss or its gradient is not finite, or no gradient reaches any weight.
         """
         lr = self._set_lr(state)
         batch = self.minibatches.at(state.step)
@@ -79,8 +79,7 @@ class Stepper:
         state.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(found.total)
         unreached = [] if state.step else self._unreached()
-        if self.options.clip:
-            self.fabric.clip_gradients(self.net, state.optimizer, max_norm=self.options.clip)
+        self._clip(state)
         state.optimizer.step()
         self._share_statistics()
         if state.average is not None:
@@ -130,6 +129,16 @@ class Stepper:
             )
         return still
 
+    def _clip(self, state: State) -> None:
+        """Bound the gradient; a step along one that is not finite would ruin every weight."""
+        bound = self.options.clip or math.inf
+        norm = self.fabric.clip_gradients(
+            self.net, state.optimizer, max_norm=bound, error_if_nonfinite=False
+        )
+        # In float16 the scaler leaves out a step that overflows, and goes on with a smaller scale.
+        if self.options.precision != "16-mixed" and not math.isfinite(float(norm)):
+            raise TrainingFailed(_not_finite("norm of the gradient", float(norm), state.step))
+
     def _share_statistics(self) -> None:
         """Processes see other samples; their running statistics are averaged."""
         if self.options.batch_norm == "frozen" or self.fabric.world_size == 1:
@@ -143,7 +152,12 @@ def _require_finite(found: Losses, step: int) -> None:
     if math.isfinite(total):
         return
     cms = ", ".join(f"{name} {float(cm):g}" for name, cm in found.cms.items())
-    raise TrainingFailed(
-        f"the loss is {total:g} at step {step + 1} (J {float(found.base):g}; CM {cms or 'not used'}); "
-        "earlier checkpoints stay: start anew with --fresh and a smaller --lr or --gamma"
+    parts = f" (J {float(found.base):g}; CM {cms or 'not used'})"
+    raise TrainingFailed(_not_finite("loss", total, step, parts))
+
+
+def _not_finite(what: str, value: float, step: int, parts: str = "") -> str:
+    return (
+        f"the {what} is {value:g} at step {step + 1}{parts}; earlier checkpoints stay: start anew "
+        "with --fresh and a smaller --lr or --gamma"
     )

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lsa_onnx.rewrite.shapes import KnownShapes
+from lsa_trainer.tensors import tensor_of
 from lsa_trainer.translation.calls import translate_node
 from lsa_trainer.translation.control import Body
 from lsa_trainer.translation.paths import attribute_path, hold
 from lsa_trainer.translation.runtime import host_tensor, item
-from lsa_trainer.translation.values import Host, Static, Value, plain, tensor_of
+from lsa_trainer.translation.values import Host, Static, Value, plain
 
 if TYPE_CHECKING:
     import onnx

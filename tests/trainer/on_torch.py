@@ -1,0 +1,73 @@
+"""A whole model, run by torch: what ``tests.graphs.run`` is for ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import onnx
+import onnx.inliner
+import torch
+from numpy.typing import NDArray
+
+from lsa_onnx.model import MIN_OPSET, Model, digest, load_model
+from lsa_onnx.rewrite.graph import opset
+from lsa_trainer.module import OnnxModule, from_model
+from lsa_trainer.translation.values import torch_tensor
+from tests.graphs import save
+
+Array = NDArray[Any]
+
+# Types that numpy has by ml_dtypes → the integer that carries their bits.
+_CARRIERS = {
+    torch.bfloat16: (torch.int16, ml_dtypes.bfloat16),
+    torch.float8_e4m3fn: (torch.uint8, ml_dtypes.float8_e4m3fn),
+    torch.float8_e4m3fnuz: (torch.uint8, ml_dtypes.float8_e4m3fnuz),
+    torch.float8_e5m2: (torch.uint8, ml_dtypes.float8_e5m2),
+    torch.float8_e5m2fnuz: (torch.uint8, ml_dtypes.float8_e5m2fnuz),
+}
+
+
+def loaded(proto: onnx.ModelProto, folder: Path, **how: Any) -> OnnxModule:
+    """The module of a model that is not a file yet; ``how`` as for ``load``.
+
+    Models of opsets that files may not have are read too: their operators are raised all the same.
+    """
+    path = save(proto, folder / "model.onnx")
+    if opset(proto) >= MIN_OPSET:
+        return from_model(load_model(path), **how)
+    inlined = onnx.inliner.inline_local_functions(proto) if proto.functions else proto
+    return from_model(Model(path, inlined, folder, folder, digest(path), ()), **how)
+
+
+def run_torch(
+    module: OnnxModule, feeds: Mapping[str, Any], names: Iterable[str] | None = None
+) -> dict[str, Any]:
+    """Tensors by name, all outputs unless ``names`` says otherwise; lists and ``None`` pass through."""
+    wanted = module.output_names if names is None else names
+    given = [as_tensors(feeds.get(name)) for name in module.input_names]
+    with torch.no_grad():
+        found = module.reading(wanted)(*given)
+    return {name: as_arrays(result) for name, result in found.items()}
+
+
+def as_tensors(value: Any) -> Any:
+    """An array, a list of such or ``None``, for torch."""
+    if isinstance(value, list):
+        return [as_tensors(item) for item in value]
+    return None if value is None else torch_tensor(np.asarray(value))
+
+
+def as_arrays(value: Any) -> Any:
+    """The other way."""
+    if isinstance(value, (list, tuple)):
+        return [as_arrays(item) for item in value]
+    if value is None:
+        return None
+    if value.dtype in _CARRIERS:
+        carrier, dtype = _CARRIERS[value.dtype]
+        return value.detach().view(carrier).numpy().view(dtype)
+    return value.detach().numpy()
