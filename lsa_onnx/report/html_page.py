@@ -41,6 +41,11 @@ def render_page(name: str, data: dict[str, Any] | None, values: dict[str, Any]) 
     )
 
 
+def unbroken(sentence: str) -> str:
+    """A sentence whose percentages stay on one line."""
+    return sentence.replace(" %", "\N{NO-BREAK SPACE}%")
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -52,7 +57,7 @@ def _environment() -> Environment:
     environment.filters["visible"] = text.visible
     environment.filters["breakable"] = _breakable
     environment.filters["count"] = text.count
-    environment.filters["unbroken"] = _unbroken
+    environment.filters["unbroken"] = unbroken
     return environment
 
 
@@ -70,11 +75,6 @@ def _library() -> str:
 def _breakable(name: str) -> Markup:
     """A name that may continue on the next line after each slash."""
     return Markup("/<wbr>").join(name.split("/"))
-
-
-def _unbroken(sentence: str) -> str:
-    """A sentence whose percentages stay on one line."""
-    return sentence.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _trusted(content: str) -> Markup:

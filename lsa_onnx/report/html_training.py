@@ -8,6 +8,7 @@ from lsa_onnx.report import hardening_view as view
 from lsa_onnx.report import text
 from lsa_onnx.report.facts import Facts, measurement
 from lsa_onnx.report.html_attacks import rounded
+from lsa_onnx.report.html_page import unbroken
 from lsa_onnx.report.text import visible
 
 if TYPE_CHECKING:
@@ -20,14 +21,11 @@ _SCANNED = ("Data", "Input", "Run")
 def tiles(hardening: Hardening) -> list[tuple[str, str, str]]:
     """The figures at the top of the page: label, value, remark."""
     found = hardening.comparison
-    shown = [
-        (
-            row.name,
-            f"{view.score(row.before, found).removesuffix(' %')} → {view.score(row.after, found)}",
-            view.change(row, found),
-        )
-        for row in reversed(view.score_rows(found))
-    ]
+    shown = []
+    for row in reversed(view.score_rows(found)):
+        was, now = (view.score(s, found) for s in (row.before, row.after))
+        both = unbroken(f"{was.removesuffix(' %')} → {now}")
+        shown.append((row.name, both, view.change(row, found)))
     return [
         *shown,
         ("Layers regularised", f"{len(hardening.layers):,}", visible(hardening.layers_from)),

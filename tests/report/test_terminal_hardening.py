@@ -35,7 +35,7 @@ def test_a_model_that_became_more_robust() -> None:
         "Written to mnist-b-robust.onnx.",
         "",
         "                              Before                After       Change   n",
-        "─" * 76,
+        "─" * 74,
         "Clean accuracy  99.2 % (97.2–99.8 %) 98.8 % (96.6–99.6 %)  −0.4 points 256",
         "Robust accuracy 25.4 % (20.4–31.1 %) 46.9 % (40.9–53.0 %) +21.5 points 256",
         "robust = under auto, linf eps 10% · labels: given with the data · on samples that training never saw",

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lsa_onnx.model import MIN_OPSET, Model, digest, load_model
 from lsa_onnx.rewrite.graph import opset
 from lsa_trainer.module import OnnxModule, from_model
-from lsa_trainer.translation.values import torch_tensor
+from lsa_trainer.tensors import torch_tensor
 from tests.graphs import save
 
 Array = NDArray[Any]

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lsa_trainer.fit import fit as fit
+    from lsa_trainer.fitting import fit as fit
     from lsa_trainer.hardening import harden as harden
     from lsa_trainer.module import OnnxModule as OnnxModule
     from lsa_trainer.module import load as load
@@ -22,7 +22,7 @@ _HOMES = {
     "OnnxModule": "module",
     "Trained": "training.loop",
     "TrainingOptions": "options",
-    "fit": "fit",
+    "fit": "fitting",
     "harden": "hardening",
     "load": "module",
 }

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lsa_onnx.errors import ModelError
 from lsa_trainer.module import OnnxModule
 from lsa_trainer.ops.training import BatchNormalization
 
@@ -135,7 +136,15 @@ class SourceTrainee(Trainee):
         found: dict[str, Tensor] = {}
 
         def keep(name: str) -> Any:
-            return lambda _module, _inputs, result: found.__setitem__(name, result)
+            def hook(_module: Any, _inputs: Any, result: Tensor) -> None:
+                if name in found:
+                    raise ModelError(
+                        f"submodule {name!r} runs several times, so it does not name one layer; regularise "
+                        "another one, or give each use a module of its own"
+                    )
+                found[name] = result
+
+            return hook
 
         hooks = [
             self.module.get_submodule(name).register_forward_hook(keep(name))
@@ -152,7 +161,7 @@ class SourceTrainee(Trainee):
     @contextlib.contextmanager
     def batch_statistics(self, active: bool) -> Iterator[None]:
         """See ``Trainee.batch_statistics``; torch's own layers follow their mode."""
-        layers = [m for m in self.module.modules() if isinstance(m, _TORCH_BATCH_NORM)]
+        layers = [m for m in self.module.modules() if isinstance(m, BATCH_NORM_LAYERS)]
         modes = [layer.training for layer in layers]
         for layer in layers:
             layer.train(active)
@@ -163,7 +172,7 @@ class SourceTrainee(Trainee):
                 layer.train(mode)
 
 
-_TORCH_BATCH_NORM = (
+BATCH_NORM_LAYERS = (
     torch.nn.BatchNorm1d,
     torch.nn.BatchNorm2d,
     torch.nn.BatchNorm3d,

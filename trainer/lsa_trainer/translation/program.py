@@ -16,9 +16,9 @@ from lsa_trainer.ops.element_types import TORCH_TYPES
 from lsa_trainer.tensors import tensor_of
 from lsa_trainer.translation.calls import QUANTISING
 from lsa_trainer.translation.paths import attribute_path, hold
-from lsa_trainer.translation.runtime import as_type, in_type
+from lsa_trainer.translation.runtime import in_type
 from lsa_trainer.translation.scope import Common, Scope
-from lsa_trainer.translation.values import Static
+from lsa_trainer.translation.values import Static, Value
 
 if TYPE_CHECKING:
     import onnx
@@ -95,7 +95,8 @@ def translate(
         elif tensor.name not in parameters:
             scope.define(tensor.name, Static(_value(common, tensor)))
     scope.run(model.graph)
-    values = _as_nodes(scope, model.graph.output)
+    outputs = [value.name for value in model.graph.output]
+    values = _as_nodes(scope, {**scope.values}, outputs)
     if any(is_standard(node, QUANTISING) for node in _every_node(model.graph)):
         values |= {name: _handed_out(scope, name, values[name]) for name in outputs}
     return Program(
@@ -142,25 +143,13 @@ def _handed_out(scope: Scope, name: str, node: torch.fx.Node) -> torch.fx.Node:
     return scope.graph.call_function(in_type, (node, dtype)) if dtype else node
 
 
-def _as_nodes(scope: Scope, outputs: Sequence[onnx.ValueInfoProto]) -> dict[str, torch.fx.Node]:
+def _as_nodes(
+    scope: Scope, values: Mapping[str, Value], outputs: Sequence[str]
+) -> dict[str, torch.fx.Node]:
     """Every tensor that is made while the module runs, and the outputs whatever they are."""
     made = {
         name: value
-        for name, value in scope.values.items()
+        for name, value in values.items()
         if isinstance(value, torch.fx.Node) and value.op != "get_attr"
     }
-    for value in outputs:
-        made[value.name] = _declared(scope, value)
-    return made
-
-
-def _declared(scope: Scope, value: onnx.ValueInfoProto) -> torch.fx.Node:
-    """An output; what is quantised is held in floats inside, for the sake of its gradient."""
-    node = scope.tensor(scope.find(value.name))
-    wanted = TORCH_TYPES.get(value.type.tensor_type.elem_type)
-    if wanted not in _QUANTISED:
-        return node
-    return scope.graph.call_function(as_type, (node, wanted))
-
-
-_QUANTISED = (torch.int8, torch.uint8, torch.int16, torch.uint16, torch.int32)
+    return {**made, **{name: scope.tensor(values[name]) for name in outputs}}

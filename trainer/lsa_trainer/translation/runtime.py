@@ -39,8 +39,3 @@ def in_type(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 def item(results: Any, index: int) -> Any:
     """One output of an operator; those with a single one may return it as it is."""
     return results[index] if isinstance(results, (tuple, list)) else results
-
-
-def as_type(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """``tensor`` in another element type."""
-    return tensor.to(dtype)

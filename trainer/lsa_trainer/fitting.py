@@ -1,0 +1,244 @@
+"""``fit``: AT-LR for a module whose source is at hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lsa_onnx.errors import DataError, ModelError
+from lsa_onnx.files import check_writable
+from lsa_onnx.scan.clean import require_known_labels
+from lsa_trainer.axes import batch_axes
+from lsa_trainer.export import export_onnx
+from lsa_trainer.listener import TrainingListener
+from lsa_trainer.options import TrainingOptions
+from lsa_trainer.trainee import BATCH_NORM_LAYERS, Job, SourceTrainee
+from lsa_trainer.training.data import TrainingSet, split
+from lsa_trainer.training.loop import Trained, train
+from lsa_trainer.training.minibatches import Material
+from lsa_trainer.training.setup import launch
+
+Samples = Tensor | NDArray[Any]
+
+# Held out to choose among checkpoints by: so many samples, but at most that part of them.
+_VALIDATION = 512
+_LARGEST_PART = 0.2
+_LEAST = 10
+_EXPORTED = 8
+# Options that change what is written beside the weights, not the weights.
+_NOT_THE_RUN = frozenset({"tensorboard"})
+
+
+def fit(
+    module: torch.nn.Module,
+    x: Samples,
+    y: Samples,
+    *,
+    layers: Sequence[str] = (),
+    options: TrainingOptions | None = None,
+    folder: str | Path,
+    low: float = 0.0,
+    high: float = 1.0,
+    device: str = "auto",
+    listener: TrainingListener | None = None,
+    export: str | Path | None = None,
+) -> Trained:
+    """Train a classifier with AT-LR (Khalooei et al. 2023, Alg. 3).
+
+    A run that was interrupted is gone on with by the same call.
+
+    Args:
+        module: Gives logits, shape (n, classes), for a batch of samples. Its weights become those of the
+            best validation; it ends on the device, in evaluation mode.
+        x: Samples, shape (n, ...), floats in ``low`` to ``high``; images as (n, channels, height, width).
+        y: Their classes, shape (n,), whole numbers from 0.
+        layers: Names of submodules whose results the layer-wise term keeps in place; each must run once.
+        options: How to train.
+        folder: For checkpoints and the log.
+        low: Lower end of the range that attacks keep to.
+        high: Upper end.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        listener: Told of progress.
+        export: An ONNX file to write at the end, with input "x" and output "y".
+
+    Returns:
+        Scores before and after, on a part of the samples that was held out, and how they came about.
+
+    Raises:
+        LsaError: The samples or the options do not fit the module, training failed, or the module cannot
+            be exported.
+    """
+    options = options or TrainingOptions()
+    if export is not None:
+        check_writable(export)
+    fabric = launch(options, device)
+    data = _samples(x, y, low, high)
+    record = _record(module, data, layers, options, (low, high))
+    data = TrainingSet(data.x.to(fabric.device), data.y)
+    module.to(fabric.device)
+    if options.channels_last:
+        module.to(memory_format=torch.channels_last)
+    job = _job(module, data, layers, options, (low, high))
+    trained = train(
+        job,
+        _material(data, options),
+        options,
+        fabric=fabric,
+        folder=Path(folder),
+        record=record,
+        listener=listener,
+    )
+    module.eval()
+    module.zero_grad(set_to_none=True)
+    if export is not None and fabric.is_global_zero:
+        export_onnx(module, [data.x[:_EXPORTED]], export, ["x"], ["y"])
+    return trained
+
+
+def _samples(x: Samples, y: Samples, low: float, high: float) -> TrainingSet:
+    """The samples as tensors, on the CPU.
+
+    Raises:
+        DataError: They are not what ``fit`` takes.
+    """
+    values, labels = (torch.as_tensor(each).detach().cpu() for each in (x, y))
+    if not values.is_floating_point() or values.ndim < 2:
+        raise DataError(
+            f"x is {values.dtype} of shape {tuple(values.shape)}; give floats of shape (n, ...), "
+            f"scaled to {low:g} to {high:g}"
+        )
+    if labels.is_floating_point() or labels.shape != values.shape[:1]:
+        raise DataError(
+            f"y is {labels.dtype} of shape {tuple(labels.shape)}; give whole numbers of shape "
+            f"({len(values)},), one for each sample"
+        )
+    if len(values) < _LEAST:
+        raise DataError(f"{len(values)} samples are too few to train on; give {_LEAST} or more")
+    lowest, highest = float(values.min()), float(values.max())
+    if not low <= lowest <= highest <= high:  # nor where one of them is NaN
+        raise DataError(
+            f"x reaches from {lowest:g} to {highest:g}, outside of {low:g} to {high:g}, which attacks keep "
+            "to; give low and high, or scale the samples"
+        )
+    return TrainingSet(values, labels.long())
+
+
+def _job(
+    module: torch.nn.Module,
+    data: TrainingSet,
+    layers: Sequence[str],
+    options: TrainingOptions,
+    ends: tuple[float, float],
+) -> Job:
+    """What is trained.
+
+    Raises:
+        LsaError: The module has no weights, no logits, or not those layers.
+    """
+    parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
+    if not parameters:
+        raise ModelError(
+            "no parameter of the module requires a gradient, so there is none to train"
+        )
+    named = tuple(dict.fromkeys(layers))
+    _require_submodules(module, named)
+    trainee = SourceTrainee(module, (SourceTrainee.output, *named))
+    _require_logits(trainee, data)
+    return Job(
+        trainee=trainee,
+        outputs=(SourceTrainee.output,),
+        layers=batch_axes(trainee, data, named, "leave it out of layers"),
+        parameters=parameters,
+        statistics={} if options.batch_norm == "frozen" else dict(_statistics(module)),
+        low=ends[0],
+        high=ends[1],
+        channel_axis=1 if data.x.ndim == 4 else None,
+    )
+
+
+def _require_submodules(module: torch.nn.Module, layers: Sequence[str]) -> None:
+    known = {name for name, _ in module.named_modules() if name}
+    for name in layers:
+        if name not in known:
+            raise DataError(
+                f"there is no submodule {name!r} to regularise; accepted are {', '.join(sorted(known))}"
+            )
+
+
+def _require_logits(trainee: SourceTrainee, data: TrainingSet) -> None:
+    """Hold the module's result, and the labels, to what a classifier has."""
+    trainee.eval()
+    with torch.no_grad():
+        values = trainee(data.x[:2])
+    logits = values[SourceTrainee.output]
+    shape = tuple(logits.shape) if isinstance(logits, Tensor) else None
+    if shape is None or len(shape) != 2 or shape[0] != 2 or shape[1] < 2:
+        found = type(logits).__name__ if shape is None else f"shape {shape}"
+        raise ModelError(
+            f"for two samples the module gives {found}; it must give logits, shape (2, classes)"
+        )
+    require_known_labels(np.asarray(data.y), shape[1])
+    for name, value in values.items():
+        if not isinstance(value, Tensor):
+            raise ModelError(
+                f"submodule {name!r} gives {type(value).__name__}, not a tensor; regularise another layer"
+            )
+
+
+def _statistics(module: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """What BatchNorm layers keep of the batches that they saw."""
+    for prefix, layer in module.named_modules():
+        if isinstance(layer, BATCH_NORM_LAYERS):
+            for name, buffer in layer.named_buffers(prefix, recurse=False):
+                yield name, buffer
+
+
+def _material(data: TrainingSet, options: TrainingOptions) -> Material:
+    """A validation split made first, in each class about the same share."""
+    count = len(data)
+    share = min(_VALIDATION / count, _LARGEST_PART)
+    parts = split(count, options.seed, share, 0.0, data.y)
+    train, held = (data.rows(index) for index in (parts.training, parts.validation))
+    return Material(train, _targets(train), held, _targets(held))
+
+
+def _targets(part: TrainingSet) -> tuple[Tensor]:
+    if part.y is None:
+        raise ValueError("samples of fit have labels")
+    return (part.y.to(part.x.device),)
+
+
+def _record(
+    module: torch.nn.Module,
+    data: TrainingSet,
+    layers: Sequence[str],
+    options: TrainingOptions,
+    ends: tuple[float, float],
+) -> Mapping[str, Any]:
+    """What tells one run from another; not the values of weights, which a notebook has changed by then."""
+    fields = {f.name for f in dataclasses.fields(TrainingOptions)} - _NOT_THE_RUN
+    shapes = [f"{name} {tuple(p.shape)}" for name, p in module.named_parameters()]
+    return {
+        **{name: getattr(options, name) for name in sorted(fields)},
+        "samples": _digest(data),
+        "module": f"{type(module).__name__}: {', '.join(shapes)}",
+        "layers": list(layers),
+        "range": list(ends),
+    }
+
+
+def _digest(data: TrainingSet) -> str:
+    """SHA-256 (hex) of the samples and their labels."""
+    found = hashlib.sha256(str((data.x.shape, data.x.dtype)).encode())
+    for tensor in (data.x, data.y):
+        if tensor is not None:
+            found.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
