@@ -19,10 +19,12 @@ from lsa_onnx.errors import LsaError
 COMMANDS = {
     "scan": ("lsa_cli.commands.scan", "Score every layer and name the most vulnerable ones."),
     "evaluate": ("lsa_cli.commands.evaluate", "Robust accuracy under attacks, by strength."),
+    "harden": ("lsa_cli.commands.harden", "Retrain the model file to be more robust (AT-LR)."),
+    "loop": ("lsa_cli.commands.loop", "Scan, harden, scan again: a page of before and after."),
     "layers": ("lsa_cli.commands.layers", "List what would be scored, and why the rest is not."),
     "expose": ("lsa_cli.commands.expose", "Write a copy of the model that returns its layers."),
     "diff": ("lsa_cli.commands.diff", "What differs between two model files, tensor by tensor."),
-    "demo": ("lsa_cli.commands.demo", "Scan a small model that comes with the tool."),
+    "demo": ("lsa_cli.commands.demo", "Scan and harden a small model that comes with the tool."),
     "doctor": ("lsa_cli.commands.doctor", "Check this machine, and a model if one is given."),
 }
 

@@ -80,7 +80,7 @@ class Validation:
     """Scores on the validation samples after ``step`` training steps; step 0 is the original.
 
     ``one_step`` and ``robust`` are under one and under many gradient steps of the training attack's
-    eps. They choose the weights that are kept; the verdict is passed on other samples.
+    eps. They choose the step whose weights are compared; the verdict is passed on other samples.
     """
 
     step: int
@@ -97,7 +97,7 @@ class Hardening:
     weights are not better, ``None`` if they are: a file that was written all the same was forced.
     ``max_clean_drop`` is how much clean score might go. ``layers`` maps each regularised tensor to
     its γ, ``layers_from`` says where that list came from. ``trainable`` of ``weights`` numbers
-    trained; those of step ``best_step`` of ``steps`` were kept. ``changes`` maps each trained
+    trained; those of step ``best_step`` of ``steps`` were chosen. ``changes`` maps each trained
     tensor to ‖W′ − W‖ / ‖W‖ (over 1 where W is 0). ``config`` holds every option, ``folder`` the
     checkpoints and the log.
     """

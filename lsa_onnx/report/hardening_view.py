@@ -123,7 +123,9 @@ def largest_changes(hardening: Hardening) -> list[tuple[str, float]]:
 
 
 def progress(hardening: Hardening) -> str:
-    """Which step's weights were kept."""
+    """Which step's weights were chosen, whether or not they were written."""
     if hardening.best_step == 0:
-        return f"the original weights were kept after {text.count(hardening.steps, 'step')}"
-    return f"weights of step {hardening.best_step:,} of {hardening.steps:,} kept"
+        return (
+            f"after {text.count(hardening.steps, 'step')} the original weights were still the best"
+        )
+    return f"weights of step {hardening.best_step:,} of {hardening.steps:,} chosen"

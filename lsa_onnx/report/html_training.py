@@ -29,7 +29,7 @@ def tiles(hardening: Hardening) -> list[tuple[str, str, str]]:
     return [
         *shown,
         ("Layers regularised", f"{len(hardening.layers):,}", visible(hardening.layers_from)),
-        ("Kept step", f"{hardening.best_step:,}", f"of {hardening.steps:,}"),
+        ("Chosen step", f"{hardening.best_step:,}", f"of {hardening.steps:,}"),
         ("Weights trained", f"{hardening.trainable:,}", f"of {hardening.weights:,}"),
     ]
 
@@ -61,7 +61,7 @@ def history(hardening: Hardening) -> dict[str, Any] | None:
     found = hardening.history
     return {
         "steps": [each.step for each in found],
-        "kept": [each.step == hardening.best_step for each in found],
+        "chosen": [each.step == hardening.best_step for each in found],
         "measure": hardening.comparison.measure,
         "series": [
             {"name": "clean", "values": [rounded(each.clean) for each in found]},
@@ -78,7 +78,7 @@ def validations(hardening: Hardening) -> list[dict[str, Any]]:
     return [
         {
             "step": f"{each.step:,}",
-            "kept": each.step == hardening.best_step,
+            "chosen": each.step == hardening.best_step,
             "scores": [told(value) for value in (each.clean, each.one_step, each.robust)],
         }
         for each in hardening.history

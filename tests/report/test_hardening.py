@@ -207,5 +207,5 @@ def test_the_largest_changes_come_first() -> None:
 
 
 def test_progress() -> None:
-    assert view.progress(hardening()) == "weights of step 54 of 81 kept"
-    assert view.progress(refused()) == "the original weights were kept after 81 steps"
+    assert view.progress(hardening()) == "weights of step 54 of 81 chosen"
+    assert view.progress(refused()) == "after 81 steps the original weights were still the best"

@@ -88,7 +88,7 @@ def test_the_verdict_and_its_figures_are_shown() -> None:
         "lr0.001",
         "flipno",
         "holdnone",
-        "weights of step 54 of 81 kept",
+        "weights of step 54 of 81 chosen",
     ):
         assert fact in text
 
@@ -117,7 +117,7 @@ def test_the_charts_hold_the_figures_of_the_documents() -> None:
         assert sorted(listed) == sorted(report.mvl.layers)
     assert sum(data["layers"]["regularised"]) == len(before.mvl.layers)
     assert data["history"]["steps"] == [0, 27, 54, 81]
-    assert data["history"]["kept"] == [False, False, True, False]
+    assert data["history"]["chosen"] == [False, False, True, False]
     assert [series["values"][0] for series in data["history"]["series"]] == [0.9922, 0.6797, 0.3242]
 
 
@@ -266,7 +266,7 @@ def test_the_charts_can_be_used(tmp_path: Path) -> None:
             ["0 /conv1/Relu_output_0"],
             [" before: 0.940 (0.919–0.961)  ● MVL 1", " after: 0.470 (0.460–0.480)"],
         ],
-        "step": [["step 54 (kept)"], [" clean: 98.4 %", " one step: 77.7 %", " robust: 55.1 %"]],
+        "step": [["step 54 (chosen)"], [" clean: 98.4 %", " one step: 77.7 %", " robust: 55.1 %"]],
         "hidden": ["─▲─before", [False, False, False, True]],
         "open": True,
         "closed": 1,

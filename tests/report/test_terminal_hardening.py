@@ -54,7 +54,7 @@ def test_a_model_that_became_more_robust() -> None:
         "0.020 ███▍         w2",
         "",
         "Model    mnist-b.onnx · SHA-256 3f9ab0c13f9a…",
-        "Training weights of step 54 of 81 kept · 431,000 of 431,080 weights trained · 332.9 s",
+        "Training weights of step 54 of 81 chosen · 431,000 of 431,080 weights trained · 332.9 s",
         "Folder   mnist-b-robust.onnx.run (checkpoints, log, configuration, result)",
         "",
         "",
@@ -73,7 +73,7 @@ def test_why_no_file_was_written() -> None:
     lines = shown(refused())
     assert lines[0].startswith("Not better: robust accuracy under auto at eps 10% went from 25.4%")
     assert lines[1] == "No file was written."
-    assert any("the original weights were kept after 81 steps" in line for line in lines)
+    assert any("after 81 steps the original weights were still the best" in line for line in lines)
 
 
 def test_a_forced_file_is_told_as_forced() -> None:

@@ -193,7 +193,7 @@ def _for_inference(module: torch.nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """torch's exporters print graphs and warn of their own future; what matters is in what they raise."""
+    """Exporters of torch print graphs and warn of their own future; what matters is in what they raise."""
     logger = logging.getLogger("torch")
     level = logger.level
     logger.setLevel(logging.CRITICAL)

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from lsa_trainer.training.loop import Trained, train
 from lsa_trainer.training.minibatches import Material
 from lsa_trainer.training.setup import launch
 
-Samples = Tensor | NDArray[Any]
+Samples: TypeAlias = Tensor | NDArray[Any]
 
 # Held out to choose among checkpoints by: so many samples, but at most that part of them.
 _VALIDATION = 512
@@ -197,8 +197,7 @@ def _statistics(module: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
     """What BatchNorm layers keep of the batches that they saw."""
     for prefix, layer in module.named_modules():
         if isinstance(layer, BATCH_NORM_LAYERS):
-            for name, buffer in layer.named_buffers(prefix, recurse=False):
-                yield name, buffer
+            yield from layer.named_buffers(prefix, recurse=False)
 
 
 def _material(data: TrainingSet, options: TrainingOptions) -> Material:

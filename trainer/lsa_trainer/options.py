@@ -170,13 +170,15 @@ class HardenOptions(TrainingOptions, SubjectOptions):
         return cls(**read_record(record, where))
 
 
-def read_record(record: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Options by name, in the types that ``HardenOptions`` takes.
+def read_record(
+    record: Mapping[str, Any], where: str, kind: type[SubjectOptions] = HardenOptions
+) -> dict[str, Any]:
+    """Options by name, in the types that ``kind`` takes.
 
     Raises:
         DataError: An option is unknown, or of another type; ``where`` says in what file.
     """
-    known = {f.name: f for f in dataclasses.fields(HardenOptions) if f.name != "command"}
+    known = {f.name: f for f in dataclasses.fields(kind) if f.name != "command"}
     found = {}
     for name, value in record.items():
         if name not in known:

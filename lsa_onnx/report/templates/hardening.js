@@ -28,17 +28,17 @@
     drawn.push([chart, (number) => regularised[number]]);
   }
 
-  function historyChart({ steps, kept, measure, series }) {
+  function historyChart({ steps, chosen, measure, series }) {
     const told = (value) => (measure === "accuracy" ? `${(100 * value).toFixed(1)} %` : charts.figure(value));
     const tick = (value) => (measure === "accuracy" ? `${Math.round(100 * value)} %` : Number(value.toFixed(6)));
     const datasets = series.map(({ name, values }) =>
-      charts.plain(name, values, lines[name], { width: 2.4, marked: kept, many: steps.length > 80 }));
+      charts.plain(name, values, lines[name], { width: 2.4, marked: chosen, many: steps.length > 80 }));
     const chart = charts.draw(find("history-chart"), { labels: steps, datasets }, {
       x: { type: "linear", title: { display: true, text: "training step" }, min: steps[0], max: Math.max(...steps),
         ticks: { precision: 0, font: { size: 11 } } },
       y: { title: { display: true, text: measure }, ticks: { callback: tick }, beginAtZero: measure === "accuracy",
         ...(measure === "accuracy" ? { max: 1 } : {}) },
-      title: (at) => `step ${steps[at]}${kept[at] ? " (kept)" : ""}`,
+      title: (at) => `step ${steps[at]}${chosen[at] ? " (chosen)" : ""}`,
       label: ({ dataset, parsed }) => ` ${dataset.label}: ${told(parsed.y)}`,
     });
     series.forEach(({ name }, index) => {

@@ -27,6 +27,11 @@ _TORCH_STREAM = 42
 # torch takes seeds of 63 bits.
 _MASK = (1 << 63) - 1
 
+_UNREACHED = (
+    "no gradient reaches any weight: the loss does not depend on them, or only through steps such as "
+    "Sign and Round; please report this model"
+)
+
 
 class TrainingFailed(LsaError):
     """Training cannot go on; what was saved before stays: exit code 2."""
@@ -77,6 +82,8 @@ class Stepper:
         found = losses(self._passes(batch), batch.part.x, batch.x_adv, targets, spec)
         _require_finite(found, state.step)
         state.optimizer.zero_grad(set_to_none=True)
+        if not found.total.requires_grad:
+            raise TrainingFailed(_UNREACHED)
         self.fabric.backward(found.total)
         unreached = [] if state.step else self._unreached()
         self._clip(state)
@@ -123,10 +130,7 @@ class Stepper:
             if parameter.grad is None or not bool(parameter.grad.any())
         ]
         if len(still) == len(self.job.parameters):
-            raise TrainingFailed(
-                "no gradient reaches any weight: the loss does not depend on them; please report "
-                "this model"
-            )
+            raise TrainingFailed(_UNREACHED)
         return still
 
     def _clip(self, state: State) -> None:

@@ -1,0 +1,112 @@
+"""Scans around a hardening: of the model, and of both files on samples that training never saw."""
+
+from __future__ import annotations
+
+import dataclasses
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lsa_onnx.report import Hardening, Report
+from lsa_onnx.report.text import MISSING, figure, visible
+from lsa_onnx.scan import Listener, ScanOptions, scan
+from lsa_onnx.scan.options import SubjectOptions
+from lsa_trainer.options import HardenOptions
+
+# What a hardening leaves in its folder for the model before and after it.
+_HELD_OUT = "verification-0.npz"
+# Enough to rank layers by; training needs more.
+_SCANNED = 512
+
+
+def scan_options(options: HardenOptions, scanning: Mapping[str, Any]) -> ScanOptions:
+    """How to scan what is hardened with ``options``: the same samples, eps and norm.
+
+    Args:
+        options: Of the hardening.
+        scanning: What was said of the scan alone, by field of ``ScanOptions``.
+    """
+    shared = {f.name: getattr(options, f.name) for f in dataclasses.fields(SubjectOptions)}
+    shared["samples"] = min(options.samples or _SCANNED, _SCANNED)
+    return ScanOptions(**shared, eps=options.eps, norm=options.norm, **scanning)
+
+
+def scan_before_and_after(
+    hardening: Hardening, options: ScanOptions, listener: Listener
+) -> tuple[Report, Report | None]:
+    """Scan both files alike.
+
+    Args:
+        hardening: Names the files, and the folder with the samples.
+        options: How the first scan was made, or would have been.
+        listener: Told of progress.
+
+    Returns:
+        The scan of the original model, and that of the new one, ``None`` if there is none.
+    """
+    chosen = _on_held_out(options, Path(hardening.folder) / _HELD_OUT)
+    before = scan(hardening.model, chosen, listener)
+    if hardening.output is None:
+        return before, None
+    # A sidecar belongs to the original alone: what it says is told to the other scan.
+    spec = before.input
+    told = dataclasses.replace(
+        chosen,
+        range=(spec.range[0], spec.range[1]),
+        mean=None if spec.mean is None else tuple(spec.mean),
+        std=None if spec.std is None else tuple(spec.std),
+        layout=spec.layout,
+    )
+    return before, scan(hardening.output, told, listener)
+
+
+def _on_held_out(options: ScanOptions, samples: Path) -> ScanOptions:
+    """The same options for the samples that the verdict was passed on.
+
+    A model without classes has no such file: both scans take the samples of the first.
+    """
+    if not samples.exists():
+        return options
+    with zipfile.ZipFile(samples) as archive:
+        labelled = "y.npy" in archive.namelist()
+    return dataclasses.replace(
+        options,
+        data=samples,
+        labels=None,
+        x_key=None,
+        y_key="y" if labelled else None,
+        split=None,
+        resize=False,
+        samples=None,
+        hold=(),
+        expect_accuracy=None,
+    )
+
+
+def print_movement(before: Report, after: Report, layers: Mapping[str, float], to: Console) -> None:
+    """Show how far the regularised layers move, before and after."""
+    moved = [_movement(report, before.mvl.perturbation) for report in (before, after)]
+    title = Text(f"Mean CM under {visible(before.mvl.perturbation)}", style="bold")
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("Layer", overflow="fold")
+    for name in ("Before", "After", "Change"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for layer in layers:
+        was, now = (found.get(layer) for found in moved)
+        change = f"{now / was - 1:+.0%}" if was and now is not None else MISSING
+        table.add_row(Text(visible(layer)), figure(was), figure(now), change)
+    to.print(table)
+
+
+def _movement(report: Report, perturbation: str | None) -> dict[str, float | None]:
+    return {
+        score.tensor: score.relative_error.mean
+        for result in report.perturbations
+        if result.name == perturbation
+        for score in result.layers
+    }

@@ -1,0 +1,189 @@
+"""What the commands that train have in common: the extra they need, the run, and its results."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lsa_cli.rescan import print_movement
+from lsa_cli.terminal import results
+from lsa_cli.training_terminal import TrainingTerminal
+from lsa_onnx.errors import DataError, GateFailed
+from lsa_onnx.files import check_writable
+from lsa_onnx.report import (
+    Hardening,
+    Report,
+    dumps,
+    print_hardening,
+    write_hardening_html,
+    write_json,
+)
+
+if TYPE_CHECKING:
+    from lsa_trainer.options import HardenOptions
+
+INSTALL = "pip install 'lsa-onnx[train]'"
+_NEEDED = ("torch", "lightning_fabric", "safetensors", "tomli_w")
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Where results go.
+
+    Attributes:
+        output: The new model.
+        json: File of the result, ``-`` for stdout, ``None`` for none.
+        html: File of the page, ``None`` for none.
+    """
+
+    output: str
+    json: str | None = None
+    html: str | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the run keeps its checkpoints, log, configuration and result."""
+        return Path(f"{self.output}.run")
+
+
+def missing_packages() -> list[str]:
+    """What training needs and is not installed."""
+    return [name for name in _NEEDED if find_spec(name) is None]
+
+
+def require_training() -> None:
+    """Refuse to go on without the extra.
+
+    Raises:
+        DataError: A package that training needs is not installed.
+    """
+    missing = missing_packages()
+    if missing:
+        raise DataError(
+            f"training needs {', '.join(missing)}, which this Python does not have; "
+            f"install it with: {INSTALL}"
+        )
+
+
+def default_output(model: str) -> str:
+    """``MODEL.hardened.onnx`` in the current folder."""
+    return f"{Path(model).stem}.hardened.onnx"
+
+
+def is_first_process() -> bool:
+    """Whether this one reports, where ``torchrun`` started several."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@contextmanager
+def training_terminal(*, quiet: bool, verbose: bool) -> Iterator[TrainingTerminal]:
+    """Progress on stderr, in the first process alone."""
+    with TrainingTerminal(quiet or not is_first_process(), verbose) as terminal:
+        yield terminal
+
+
+def require_apart(targets: Targets, inputs: list[str | Path]) -> None:
+    """Fail before a long run if the new model, or a result, would replace something else.
+
+    Raises:
+        DataError: Two of the files are one, or the new model cannot be written.
+    """
+    read = {Path(path).resolve() for path in inputs}
+    output = Path(targets.output).resolve()
+    if output in read:
+        raise DataError(
+            f"{targets.output!r} is an input of this run, which is never overwritten; "
+            "name another file with -o"
+        )
+    for flag, path in (("--json", targets.json), ("--html", targets.html)):
+        if path not in (None, "-") and Path(str(path)).resolve() == output:
+            raise DataError(f"{flag} and -o are both {path!r}; name two different files")
+    check_writable(targets.output)
+
+
+def single_names(model: str, texts: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of ``--mvl``: lists are taken apart at commas, save where a name holds them itself."""
+    if not any("," in text for text in texts):
+        return texts
+    # Reads the model, and with it onnx.
+    from lsa_onnx.model import load_model
+    from lsa_onnx.rewrite.graph import local_names
+
+    known = local_names(load_model(model).proto.graph)
+    found: list[str] = []
+    for text in texts:
+        found += [text] if text in known else [part.strip() for part in text.split(",")]
+    return tuple(name for name in found if name)
+
+
+def write_scan(report: Report, targets: Targets) -> Path:
+    """Keep the report that a hardening goes by in the folder of the run.
+
+    Raises:
+        DataError: The folder cannot be made or written to.
+    """
+    try:
+        targets.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"cannot make the folder {str(targets.folder)!r}: {error.strerror}; name another -o"
+        ) from error
+    path = targets.folder / "scan.json"
+    write_json(report, path)
+    return path
+
+
+def run_hardening(
+    model: str, targets: Targets, options: HardenOptions, terminal: TrainingTerminal
+) -> Hardening:
+    """Harden a file. torch is loaded here and not before."""
+    from lsa_trainer.hardening import harden
+
+    return harden(model, targets.output, options, folder=targets.folder, listener=terminal)
+
+
+def deliver_hardening(
+    hardening: Hardening, targets: Targets, before: Report | None, after: Report | None
+) -> None:
+    """Files as asked for; then JSON alone on stdout for ``json == "-"``, else the terminal view.
+
+    As for scans, results appear also where a file cannot be written.
+
+    Raises:
+        DataError: A file cannot be written; what was there before is intact.
+        GateFailed: The new model is not better.
+    """
+    if not is_first_process():
+        return
+    failure: DataError | None = None
+    try:
+        if targets.json not in (None, "-"):
+            write_json(hardening, str(targets.json))
+        if targets.html is not None and before is not None:
+            write_hardening_html(hardening, before, after, targets.html)
+    except DataError as error:
+        failure = error
+    if targets.json == "-":
+        click.echo(dumps(hardening), nl=False)
+    else:
+        print_hardening(hardening, results())
+        if before is not None and after is not None and hardening.layers:
+            print_movement(before, after, hardening.layers, results())
+    if failure is not None:
+        raise failure
+    _require_better(hardening, targets)
+
+
+def _require_better(hardening: Hardening, targets: Targets) -> None:
+    if hardening.objection is not None and hardening.output is None:
+        raise GateFailed(
+            f"{targets.output!r} is not written, for it would not be better: {hardening.objection}; "
+            f"see {str(targets.folder / 'result.json')!r}, train longer or otherwise, or give --force"
+        )
