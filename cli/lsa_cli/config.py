@@ -5,14 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import click
 from click.core import ParameterSource
 
 from lsa_onnx.errors import DataError
 from lsa_onnx.scan.options import ScanOptions
 from lsa_trainer.options import HardenOptions, read_record
+
+if TYPE_CHECKING:
+    import click
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -47,9 +49,7 @@ def harden_options_of(ctx: click.Context, config: str | None) -> HardenOptions:
     return _made(stored, given(ctx))
 
 
-def loop_options_of(
-    ctx: click.Context, config: str | None
-) -> tuple[HardenOptions, dict[str, Any]]:
+def loop_options_of(ctx: click.Context, config: str | None) -> tuple[HardenOptions, dict[str, Any]]:
     """Likewise, and those of ``SCAN_FIELDS`` that were given.
 
     Raises:

@@ -6,9 +6,8 @@ import dataclasses
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +16,9 @@ from lsa_onnx.report.text import MISSING, figure, visible
 from lsa_onnx.scan import Listener, ScanOptions, scan
 from lsa_onnx.scan.options import SubjectOptions
 from lsa_trainer.options import HardenOptions
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 # What a hardening leaves in its folder for the model before and after it.
 _HELD_OUT = "verification-0.npz"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lsa_cli.output import require_writable
 from lsa_cli.rescan import print_movement
 from lsa_cli.terminal import results
 from lsa_cli.training_terminal import TrainingTerminal
@@ -85,16 +86,22 @@ def is_first_process() -> bool:
 @contextmanager
 def training_terminal(*, quiet: bool, verbose: bool) -> Iterator[TrainingTerminal]:
     """Progress on stderr, in the first process alone."""
-    with TrainingTerminal(quiet or not is_first_process(), verbose) as terminal:
+    terminal = TrainingTerminal(quiet or not is_first_process(), verbose)
+    with terminal:
         yield terminal
 
 
-def require_apart(targets: Targets, inputs: list[str | Path]) -> None:
-    """Fail before a long run if the new model, or a result, would replace something else.
+def require_targets(
+    model: str, targets: Targets, options: HardenOptions, config: str | None = None
+) -> None:
+    """Fail before a long run if a result cannot be written, or would replace something else.
 
     Raises:
-        DataError: Two of the files are one, or the new model cannot be written.
+        DataError: Two of the files are one, or one cannot be written.
     """
+    inputs = [model, *options.files]
+    inputs += [path for path in (options.report, config) if path is not None]
+    require_writable(targets.json, targets.html, inputs)
     read = {Path(path).resolve() for path in inputs}
     output = Path(targets.output).resolve()
     if output in read:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import click
@@ -17,7 +17,8 @@ from lsa_cli.options import (
 )
 from lsa_onnx.attacks import ATTACKS
 from lsa_onnx.errors import DataError
-from lsa_trainer.options import BASES, KINDS, OPTIMIZERS, PRECISIONS, HardenOptions
+from lsa_trainer.options import BASES, OPTIMIZERS, PRECISIONS, HardenOptions
+from lsa_trainer.training.schedules import KINDS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,14 +28,12 @@ RESULTS = "Results"
 # Group → (field, what its value is called, help). A field without a name for its value is a switch.
 _GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "Layers": (
-        ("report", "FILE", "Report of a scan; its most vulnerable layers are regularised.  "
-         "[default: scan first]"),
+        ("report", "FILE", "Report of a scan, whose list is regularised.  [default: scan first]"),
         ("mvl", "NAME,...", "Tensors to regularise instead, by their ONNX names. Repeatable."),
     ),
     "Objective": (
         ("base", "NAME", f"Loss J: {', '.join(BASES)}."),
-        ("gamma", "G", "Weight of the layer-wise term: a number (0 for none), auto (balanced "
-         "against J), or TENSOR=NUMBER,... for each layer."),
+        ("gamma", "G", "Of the layer-wise term: a number (0: none), auto, or TENSOR=NUMBER,... each."),
         ("detach_clean", "", "Take the clean representation as a constant in that term."),
         ("beta", "B", "Weight of the drift, of at-trades."),
         ("label_smoothing", "SHARE", "Share of the target that is spread over all classes."),
@@ -59,8 +58,7 @@ _GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("clip", "X", "Largest norm of the gradient; 0 for no bound."),
         ("crop", "N", "Pixels by which random crops go over the edge; 0 for none."),
         ("flip", "", "Mirror every other image."),
-        ("batch_norm", "frozen|clean|all", "BatchNormalization in training: statistics of the file "
-         "(frozen), of the batch in clean passes (clean), or in all."),
+        ("batch_norm", "frozen|clean|all", "Statistics: the file's, or the batch's in clean or all passes."),
         ("precision", "NAME", f"{', '.join(PRECISIONS)}."),
         ("channels_last", "", "Keep images in that memory format."),
         ("compile", "", "Compile the module with torch.compile."),
@@ -70,10 +68,8 @@ _GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("validation", "N", "Samples held out to choose the best weights by."),
         ("validate_every", "EPOCHS", "Epochs between validations; parts of one will do."),
         ("validation_steps", "N", "Gradient steps of the attack in validation."),
-        ("patience", "N", "Validations without a gain after which training ends.  "
-         "[default: never]"),
-        ("checkpoint_every", "N", "Steps between checkpoints; an interrupted run goes on from "
-         "the last."),
+        ("patience", "N", "End after N validations without a gain.  [default: never]"),
+        ("checkpoint_every", "N", "Steps between checkpoints, from which a run goes on."),
         ("fresh", "", "Start anew where a run was interrupted."),
         ("tensorboard", "", "Write the log for TensorBoard as well."),
     ),
@@ -87,7 +83,7 @@ _GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
 }  # fmt: skip
 _ALIASES = {"batch_norm": ("--bn",)}
-_RESULTS = ("output", "config", "json", "html", "verbose", "quiet", "help")
+_RESULTS = ("output", "config", "json", "html", "verbose", "quiet")
 _TITLES = {field: title for title, rows in _GROUPS.items() for field, _, _ in rows} | dict.fromkeys(
     _RESULTS, RESULTS
 )
@@ -100,9 +96,9 @@ class GroupedCommand(click.Command):
         """Write one section for each group, in the order of the options."""
         sections: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
-            record = param.get_help_record(ctx)
+            record = param.get_help_record(ctx) if isinstance(param, click.Option) else None
             if record is not None:
-                title = _TITLES.get(param.name or "", SUBJECT)
+                title = RESULTS if param.is_eager else _TITLES.get(param.name or "", SUBJECT)
                 sections.setdefault(title, []).append(record)
         for title, records in sections.items():
             with formatter.section(title):
@@ -165,11 +161,20 @@ def result_options(function: F) -> F:
     return function
 
 
+def flags_of(values: Mapping[str, Any]) -> list[str]:
+    """The command line that sets these options, none of them a switch."""
+    return [word for name, value in values.items() for word in (_flag(name), str(value))]
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
 _FIELDS = {field.name: field for field in dataclasses.fields(HardenOptions)}
 
 
 def _option(name: str, metavar: str, text: str) -> Callable[[F], F]:
-    flag = "--" + name.replace("_", "-")
+    flag = _flag(name)
     # Nothing here has a default of its own: what is not given may still come from --config.
     if not metavar:
         return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=text)

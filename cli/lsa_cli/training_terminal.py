@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from lsa_trainer.training.validation import Scores
 
-_TOLD = 10
+# Lines that ``verbose`` adds over a run.
+_LINES = 10
 
 
 class TrainingTerminal(TerminalListener, TrainingListener):  # type: ignore[misc] # adds, overrides little
@@ -24,6 +25,7 @@ class TrainingTerminal(TerminalListener, TrainingListener):  # type: ignore[misc
         super().__init__(quiet)
         self._verbose = verbose
         self._total, self._step = 0, 0
+        self._said: set[str] = set()
 
     def __exit__(
         self,
@@ -37,6 +39,12 @@ class TrainingTerminal(TerminalListener, TrainingListener):  # type: ignore[misc
                 f"stopped at step {self._step:,} of {self._total:,}; "
                 "the same command goes on from the last checkpoint"
             )
+
+    def message(self, text: str) -> None:
+        """Print one line, once: each scan and evaluation of a run says the same of the machine."""
+        if text not in self._said:
+            self._said.add(text)
+            super().message(text)
 
     def training(self, total: int, done: int) -> None:
         """Start the bar."""
@@ -55,7 +63,7 @@ class TrainingTerminal(TerminalListener, TrainingListener):  # type: ignore[misc
         told = _losses(values)
         if self._task is not None:
             self._progress.update(self._task, advance=1, description=f"training  {told}")
-        if self._verbose and step % max(self._total // _TOLD, 1) == 0:
+        if self._verbose and step % max(self._total // _LINES, 1) == 0:
             self.message(f"step {step:,} of {self._total:,}: {told}, lr {figure(values['lr'])}")
 
     def validated(self, step: int, scores: Scores) -> None:

@@ -14,10 +14,12 @@ import torch
 from numpy.typing import NDArray
 
 from lsa_onnx.model import MIN_OPSET, Model, digest, load_model
+from lsa_onnx.rewrite import expose
 from lsa_onnx.rewrite.graph import opset
 from lsa_trainer.module import OnnxModule, from_model
 from lsa_trainer.tensors import torch_tensor
-from tests.graphs import save
+from tests.conformance.agreement import disagreement
+from tests.graphs import run, save
 
 Array = NDArray[Any]
 
@@ -52,6 +54,17 @@ def run_torch(
     with torch.no_grad():
         found = module.reading(wanted)(*given)
     return {name: as_arrays(result) for name, result in found.items()}
+
+
+def require_equal(module: OnnxModule, proto: onnx.ModelProto, feeds: Mapping[str, Any]) -> None:
+    """Hold every tensor of the main graph that ``module`` makes to ONNX Runtime."""
+    made = (name for node in proto.graph.node for name in node.output)
+    readable = set(module.tensor_names)
+    inner = [name for name in made if name in readable and name not in module.output_names]
+    theirs = run(expose(proto, inner) if inner else proto, feeds)
+    ours = run_torch(module, feeds, theirs)
+    found = {name: disagreement(ours[name], value) for name, value in theirs.items()}
+    assert not any(found.values()), found
 
 
 def as_tensors(value: Any) -> Any:

@@ -45,6 +45,12 @@ def scored(monkeypatch: pytest.MonkeyPatch, rows: Iterable[tuple[float, float, f
     monkeypatch.setattr(Validator, "__call__", lambda _: Scores(*next(found)))
 
 
+@pytest.fixture
+def rising(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each validation finds more than the one before: the last weights are the best."""
+    scored(monkeypatch, [(0.5, 0.5, 0.01 * step) for step in range(99)])
+
+
 def assert_equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
     assert a.keys() == b.keys()
     assert [name for name in a if not torch.equal(a[name], b[name])] == []
@@ -52,24 +58,27 @@ def assert_equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
 
 def test_it_learns_to_resist(tmp_path: Path) -> None:
     module, seen = mlp(), Recorder()
-    trained = run(job(module, ["1"]), tmp_path, options(epochs=20), listener=seen)
+    trained = run(
+        job(module, ["1"]), tmp_path, options(epochs=20, validate_every=10), listener=seen
+    )
     assert trained.before.robust < 0.5
     assert trained.best.robust > 0.9
     assert trained.best.clean > 0.95
     assert trained.steps == 60
     first, last = (sum(s["loss"] for s in part) for part in (seen.steps[:6], seen.steps[-6:]))
-    assert last < 0.3 * first
-    assert trained.gammas == seen.gammas == {"1": 0.5}
+    assert last < 0.5 * first
+    assert trained.gammas == seen.gammas == {"1": 0.2}
     for values in seen.steps:
         assert values["loss"] == pytest.approx(values["base"] + values["regulariser"], rel=1e-5)
-        assert values["regulariser"] == pytest.approx(0.5 * values["cm"]["1"], rel=1e-5)
+        assert values["regulariser"] == pytest.approx(0.2 * values["cm"]["1"], rel=1e-5)
         assert 0 <= values["robust"] <= 1
 
 
+@pytest.mark.usefixtures("rising")
 @pytest.mark.parametrize("base", BASES)
 def test_every_base_trains_with_and_without_the_term(base: str, tmp_path: Path) -> None:
     found = {}
-    for name, layers, gamma in (("plain", [], "0.5"), ("none", ["1"], "0"), ("term", ["1"], "2")):
+    for name, layers, gamma in (("plain", [], "0.2"), ("none", ["1"], "0"), ("term", ["1"], "2")):
         module, seen = mlp(), Recorder()
         how = options(base=base, gamma=gamma)
         run(job(module, layers), tmp_path / name, how, listener=seen)
@@ -260,7 +269,7 @@ class TwoInputs(nn.Module):
 
 def test_inputs_that_are_held_stay_with_their_samples(tmp_path: Path) -> None:
     """The second input gives the answer away: nothing is to learn, whatever the attack does."""
-    y = torch.cat([blobs(48).y, blobs(24).y])  # type: ignore[list-item]
+    y = torch.cat([blobs(48).y, blobs(24).y])
     shift = nn.functional.one_hot(y, CLASSES).float()
     seen = Recorder()
     data = material(extra={"shift": shift})
@@ -276,14 +285,14 @@ def test_a_model_without_classes(base: str, tmp_path: Path) -> None:
     wanted = [(x @ torch.linspace(-1, 1, FEATURES * CLASSES).reshape(FEATURES, -1),) for x in parts]
     data = material()
     data = Material(data.training, wanted[0], data.validation, wanted[1])
-    how = options(base=base, epochs=30, eps="0.02", lr=0.03)
+    how = options(base=base, epochs=30, validate_every=15, eps="0.02", lr=0.03)
     trained = run(job(module, ["1"], classes=False), tmp_path, how, data)
     assert trained.before.clean < 0
     assert trained.best.clean > trained.best.robust > 0.5
 
 
 def test_the_lowest_score_may_win(tmp_path: Path) -> None:
-    how = options(epochs=20)
+    how = options(epochs=20, validate_every=10)
     module = mlp()
     trained = run(job(module, ["1"], lowest_wins=True), tmp_path, how)
     assert trained.best.robust > 0.9
@@ -291,26 +300,24 @@ def test_the_lowest_score_may_win(tmp_path: Path) -> None:
     assert float((module(data.x).argmin(1) == data.y).float().mean()) > 0.9
 
 
-def test_images_are_augmented_in_training_alone(tmp_path: Path) -> None:
-    def seen_by(**changes: Any) -> list[Tensor]:
+@pytest.mark.usefixtures("rising")
+def test_images_are_augmented_in_training(tmp_path: Path) -> None:
+    def seen_by(**changes: Any) -> Tensor:
         module, batches = cnn(norm=False), list[Tensor]()
-        of = job(module, channel_axis=1)
-        hook = of.trainee.register_forward_pre_hook(lambda _m, inputs: batches.append(inputs[0]))
-        how = options(base="standard", gamma="0", epochs=1, lr=1e-9, **changes)
-        run(of, tmp_path / str(changes), how, material(IMAGES))
-        hook.remove()
-        module.register_forward_pre_hook(lambda _m, inputs: batches.append(inputs[0]))
-        run(of, tmp_path / f"{changes} again", how, material(IMAGES))
-        return batches
+        module.register_forward_pre_hook(
+            lambda m, inputs: batches.append(inputs[0]) if m.training else None
+        )
+        how = options(base="standard", gamma="0", epochs=1, **changes)
+        of = job(module, channel_axis=1, low=-1.0)
+        run(of, tmp_path / str(len(changes)), how, material(IMAGES))
+        return torch.cat(batches)
 
-    plain, moved = seen_by(), seen_by(crop=1, flip=True)
-    known = {x.numpy().tobytes() for x in (*material(IMAGES).training.x, *plain[0])}
-    assert all(row.numpy().tobytes() in known for batch in plain for row in batch[:1])
-    assert len(plain) == len(moved)
-    differ = [not torch.equal(a, b) for a, b in zip(plain, moved, strict=True)]
-    # Three steps of an epoch differ; what is measured before and validated after does not.
-    assert sum(differ) >= 3
-    assert not differ[0]
+    plain, moved, known = seen_by(), seen_by(crop=1, flip=True), material(IMAGES).training.x
+    assert {x.numpy().tobytes() for x in plain} == {x.numpy().tobytes() for x in known}
+    kept = [torch.equal(a, b) for a, b in zip(plain, moved, strict=True)]
+    # One of nine crops leaves an image where it is, and so does half of the flips.
+    assert sum(kept) < 12
+    assert bool((moved == -1).any())
 
 
 @pytest.mark.parametrize("shape", [(FEATURES,), IMAGES])
@@ -322,6 +329,7 @@ def test_crops_need_images(shape: tuple[int, ...], tmp_path: Path) -> None:
         run(job(module, channel_axis=axis), tmp_path, options(crop=crop), material(shape))
 
 
+@pytest.mark.usefixtures("rising")
 class TestBatchNorm:
     def trained(self, tmp_path: Path, **changes: Any) -> tuple[nn.Module, dict[str, Tensor]]:
         """One step with all samples in one batch; running statistics by name."""
@@ -341,7 +349,7 @@ class TestBatchNorm:
     def test_clean_passes_move_them_once_and_attacks_never(self, tmp_path: Path) -> None:
         module, found = self.trained(tmp_path, batch_norm="clean", steps=7)
         with torch.no_grad():
-            mean = module[0](material(IMAGES).training.x).mean((0, 2, 3))  # type: ignore[index]
+            mean = module[0](material(IMAGES).training.x).mean((0, 2, 3))
         torch.testing.assert_close(found["running_mean"], 0.1 * mean)
         assert found["num_batches_tracked"] == 1
 
@@ -354,10 +362,6 @@ class TestBatchNorm:
         assert found["num_batches_tracked"] == 0
         _, found = self.trained(tmp_path / "all", batch_norm="all", gamma="0")
         assert found["num_batches_tracked"] == 1
-
-    def test_a_layer_is_in_the_mode_that_it_was_in(self, tmp_path: Path) -> None:
-        module, _ = self.trained(tmp_path, batch_norm="all")
-        assert not any(each.training for each in module.modules())
 
     @pytest.mark.parametrize(("policy", "moves"), [("frozen", 0), ("clean", 1), ("all", 2)])
     def test_of_a_file(self, policy: str, moves: int, tmp_path: Path) -> None:
@@ -444,7 +448,7 @@ def test_the_scale_of_saturated_logits_is_that_of_the_first_step(tmp_path: Path)
     """A notebook goes on with a module that has moved: what was measured before must still hold."""
     module = mlp()
     with torch.no_grad():
-        module[3].weight *= 1000  # type: ignore[index,operator]
+        module[3].weight *= 1000
     how = options(epochs=4, checkpoint_every=1)
     with pytest.raises(KeyboardInterrupt):
         run(job(module, ["1"]), tmp_path, how, listener=Stopping(2))
@@ -465,12 +469,17 @@ def test_a_run_is_not_gone_on_with_under_other_options(tmp_path: Path) -> None:
 @pytest.mark.parametrize("clip", [0.0, 1.0])
 def test_bfloat16_trains_as_well(clip: float, tmp_path: Path) -> None:
     seen, module = Recorder(), mlp()
-    how = options(epochs=20, precision="bf16-mixed", clip=clip)
+    how = options(epochs=20, validate_every=10, precision="bf16-mixed", clip=clip)
     trained = run(job(module, ["1"]), tmp_path, how, listener=seen)
     assert trained.best.robust > 0.9
     assert {p.dtype for p in module.parameters()} == {torch.float32}
     exact = Recorder()
-    run(job(mlp(), ["1"]), tmp_path / "exact", options(epochs=20, clip=clip), listener=exact)
+    run(
+        job(mlp(), ["1"]),
+        tmp_path / "exact",
+        options(epochs=20, validate_every=10, clip=clip),
+        listener=exact,
+    )
     assert seen.steps[0]["loss"] == pytest.approx(exact.steps[0]["loss"], rel=0.02)
     assert seen.steps[0]["loss"] != exact.steps[0]["loss"]
 

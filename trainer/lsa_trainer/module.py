@@ -39,6 +39,13 @@ class OnnxModule(torch.fx.GraphModule):
         batch_is_free: Whether it takes any number of samples.
     """
 
+    constants: Constants
+    input_names: tuple[str, ...]
+    output_names: tuple[str, ...]
+    batch_is_free: bool
+    _program: Program
+    _tensors: tuple[str, ...] | None
+
     def __init__(
         self, program: Program, constants: Constants, tensors: tuple[str, ...] | None = None
     ) -> None:
@@ -163,6 +170,7 @@ def _translated(model: Model, proto: onnx.ModelProto, promote_half: bool) -> Onn
         kept=constants.statistics,
         untied=constants.untied,
         float_type=torch.float32 if promote_half else None,
+        reserved={*dir(OnnxModule), *OnnxModule.__annotations__},
     )
     module = OnnxModule(program, constants)
     module.eval()

@@ -14,12 +14,19 @@ from typing import Literal
 import onnx
 from onnx import TensorProto
 
-from lsa_onnx.rewrite.graph import consumers, dependents, subgraphs, true_inputs
+from lsa_onnx.rewrite.graph import (
+    consumers,
+    dependents,
+    names_in_use,
+    node_inputs,
+    subgraphs,
+    true_inputs,
+)
 from lsa_onnx.structure import first_output
 from lsa_onnx.weights import element_count
 
 Use = tuple[str, int]
-Role = Literal["weight", "statistics", "constant"]
+Role = Literal["statistics", "weight", "inner", "constant"]
 
 _FLOATS = frozenset(
     {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16}
@@ -51,6 +58,30 @@ _SLOTS: Mapping[str, frozenset[int]] = {
 # They mix the features of a sample: what comes after them is no pixel any more.
 _LINEAR = frozenset(_SLOTS) - {"BatchNormalization", "InstanceNormalization", "PRelu", "Gather"}
 _STATISTICS = {"BatchNormalization": frozenset({3, 4})}
+# What is read here says how other numbers are changed: it is none of those.
+_SETTINGS = {
+    "Clip": frozenset({1, 2}),
+    "DequantizeLinear": frozenset({1, 2}),
+    "Pow": frozenset({1}),
+    "QuantizeLinear": frozenset({1, 2}),
+}
+# They leave the numbers of a weight as they are.
+_MOVING = frozenset(
+    {
+        "Cast",
+        "Concat",
+        "Expand",
+        "Flatten",
+        "Identity",
+        "Reshape",
+        "Slice",
+        "Split",
+        "Squeeze",
+        "Tile",
+        "Transpose",
+        "Unsqueeze",
+    }
+)
 # A constant of several values here is a bias or a scale, unless it meets the input itself.
 _ELEMENTWISE = frozenset({"Add", "Sub", "Mul", "Div"})
 
@@ -148,7 +179,7 @@ class _Search:
         self._readers = consumers(model.graph)
         inputs = [value.name for value in true_inputs(model.graph)]
         self._of_input = dependents(model.graph, inputs)
-        linear = [n.output[0] for n in model.graph.node if n.op_type in _LINEAR]
+        linear = [n.output[0] for n in model.graph.node if self._mixes(n)]
         self._mixed = dependents(model.graph, [name for name in linear if name in self._of_input])
 
     def run(self) -> Constants:
@@ -158,23 +189,27 @@ class _Search:
             role = self._role(tensor)
             if role == "statistics":
                 statistics.append(tensor.name)
-            elif role == "weight":
-                weights += self._copies(tensor)
+            elif role != "constant":
+                weights += self._copies(tensor, role)
         return Constants((*weights, *_inner_weights(self._graph)), tuple(statistics))
 
     def _role(self, tensor: onnx.TensorProto) -> Role:
         if tensor.data_type not in _FLOATS:
             return "weight" if self._is_quantised(tensor.name) else "constant"
-        roles = set(self._roles(tensor.name, element_count(tensor), set()))
-        return (
-            "statistics" if "statistics" in roles else "weight" if "weight" in roles else "constant"
-        )
+        found = set(self._roles(tensor.name, element_count(tensor), set()))
+        return next((role for role in _BY_RANK if role in found), "constant")
 
     def _roles(self, name: str, elements: int, seen: set[str]) -> Iterator[Role]:
         """What ``name`` is to each node that reads it, also behind nodes of constants alone."""
         for node in self._readers.get(name, ()):
             places = [i for i, given in enumerate(node.input) if given == name]
             yield from (self._role_at(node, place, elements) for place in places)
+            if not places and elements > 1:
+                yield "inner"
+            if elements == 1 and node.op_type not in _MOVING:
+                continue
+            if _SETTINGS.get(node.op_type, frozenset()).issuperset(places):
+                continue
             for result in node.output:
                 if result and result not in self._of_input and result not in seen:
                     seen.add(result)
@@ -192,6 +227,11 @@ class _Search:
             return "weight" if any(name in self._mixed for name in others) else "constant"
         return "constant"
 
+    def _mixes(self, node: onnx.NodeProto) -> bool:
+        if node.op_type == "Gather":
+            return self._is_lookup(node) and node.input[0] not in self._of_input
+        return node.op_type in _LINEAR
+
     def _is_lookup(self, node: onnx.NodeProto) -> bool:
         """Whether a Gather reads rows that the input chooses, as an embedding does."""
         return len(node.input) > 1 and node.input[1] in self._of_input
@@ -200,13 +240,13 @@ class _Search:
         readers = self._readers.get(name, ())
         return any(n.op_type == "DequantizeLinear" and n.input[0] == name for n in readers)
 
-    def _copies(self, tensor: onnx.TensorProto) -> list[Weight]:
+    def _copies(self, tensor: onnx.TensorProto, role: Role) -> list[Weight]:
         weight = Weight(
             name=tensor.name,
             source=tensor.name,
             elements=element_count(tensor),
             shape=tuple(tensor.dims),
-            frozen="" if tensor.data_type in _FLOATS else _quantised(tensor),
+            frozen=self._frozen(tensor, role),
             layer=self._layer(tensor.name),
         )
         uses = list(self._uses(tensor.name))
@@ -217,6 +257,11 @@ class _Search:
             replace(weight, name=name, use=use, layer=self._layer_of(use))
             for use, name in zip(uses, self._names(tensor.name, uses), strict=True)
         ]
+
+    def _frozen(self, tensor: onnx.TensorProto, role: Role) -> str:
+        if tensor.data_type not in _FLOATS:
+            return _quantised(tensor)
+        return _inside(self._readers[tensor.name][0]) if role == "inner" else ""
 
     def _uses(self, name: str) -> Iterator[Use]:
         for node in self._readers.get(name, ()):
@@ -230,8 +275,12 @@ class _Search:
         taken = [result if result in identities else "" for result, _ in uses]
         plain = [index for index, found in enumerate(taken) if not found]
         for number, index in enumerate(plain):
-            taken[index] = name if not number else f"{name}.{number + 1}"
+            taken[index] = self._unused(name, number + 1) if number else name
         return taken
+
+    def _unused(self, name: str, number: int) -> str:
+        free = (f"{name}.{n}" for n in itertools.count(number) if f"{name}.{n}" not in self._used)
+        return next(free)
 
     def _layer(self, name: str) -> str:
         return next((self._layer_of(use) for use in self._uses(name)), "")
@@ -254,6 +303,10 @@ def _quantised(tensor: onnx.TensorProto) -> str:
     return f"quantised to {kind}: harden the float model and quantise again"
 
 
+def _inside(node: onnx.NodeProto) -> str:
+    return f"inside the body of {node.op_type} {node.name or node.output[0]!r}"
+
+
 def _inner_weights(graph: onnx.GraphProto) -> Iterator[Weight]:
     """Float constants of some size inside bodies: they are not reached by name."""
     for node in graph.node:
@@ -265,7 +318,7 @@ def _inner_weights(graph: onnx.GraphProto) -> Iterator[Weight]:
                         source=tensor.name,
                         elements=element_count(tensor),
                         shape=tuple(tensor.dims),
-                        frozen=f"inside the body of {node.op_type} {node.name or node.output[0]!r}",
+                        frozen=_inside(node),
                         layer=node.output[0],
                     )
             yield from _inner_weights(body)

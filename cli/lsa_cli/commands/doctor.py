@@ -1,4 +1,4 @@
-"""``lsa-onnx doctor``: what works here, and what a scan of a model would do."""
+"""``lsa-onnx doctor``: what works here, and what a scan or a hardening of a model would do."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.text import Text
 
 from lsa_cli.options import input_options
 from lsa_cli.terminal import results
+from lsa_cli.training import INSTALL, missing_packages
 from lsa_onnx._version import __version__
 from lsa_onnx.attacks import Pgd
 from lsa_onnx.errors import ModelError
@@ -39,7 +40,7 @@ _PACKAGES = ("onnx", "onnxruntime-gpu", "onnxruntime", "numpy", "torch")
 @click.argument("model", type=click.Path(), required=False)
 @input_options
 def command(model: str | None, range_: tuple[float, float] | None, **spec: object) -> None:
-    """Check this machine; with MODEL, what a scan of it would score, and in which batches."""
+    """Check this machine; with MODEL, what a scan of it would score, and whether it can be hardened."""
     _print("This machine", _machine())
     if model is not None:
         options = ScanOptions(samples=2, range=range_, device="auto", **spec)  # type: ignore[arg-type]
@@ -48,6 +49,7 @@ def command(model: str | None, range_: tuple[float, float] | None, **spec: objec
         ground = lay_groundwork(subject, options, device)
         instrument = build_instrument(subject, ground, device)
         rows = [*_model(subject, instrument), ("Gradient", _gradient(subject, ground, device))]
+        rows.append(("Training", _training(subject)))
         _print(f"Model {model}", rows)
 
 
@@ -115,6 +117,25 @@ def _gradient(subject: Subject, ground: Groundwork, device: Device) -> str:
     except ModelError as error:
         return f"no: {error}"
     return f"yes: attacks maximise {adversary.default!r}"
+
+
+def _training(subject: Subject) -> str:
+    """Whether ``lsa-onnx harden`` can train the model, and if not, every reason."""
+    missing = missing_packages()
+    if missing:
+        return f"needs {', '.join(missing)}: {INSTALL}"
+    # torch, for this answer alone.
+    from lsa_trainer.hardening.prepare import require_weights
+    from lsa_trainer.module import from_model
+
+    try:
+        module = from_model(subject.model, promote_half=True)
+        require_weights(module, allow_frozen=False)
+    except ModelError as error:
+        return f"no: {error}"
+    constants = module.constants
+    total = sum(weight.elements for weight in constants.weights)
+    return f"yes: {constants.trainable:,} of {total:,} weights ({constants.share:.0%})"
 
 
 def _few(instrument: Instrument, shown: int = 5) -> str:

@@ -10,14 +10,13 @@ import click
 
 from lsa_cli.config import loop_options_of
 from lsa_cli.options import layers_option, model_argument
-from lsa_cli.output import require_writable
 from lsa_cli.rescan import scan_before_and_after, scan_options
 from lsa_cli.training import (
     Targets,
     default_output,
     deliver_hardening,
     is_first_process,
-    require_apart,
+    require_targets,
     require_training,
     run_hardening,
     single_names,
@@ -67,6 +66,7 @@ Examples:
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     model: str,
     output: str | None,
     config: str | None,
@@ -84,9 +84,7 @@ def command(
     require_training()
     options, scanning = loop_options_of(ctx, config)
     targets = Targets(output or default_output(model), json, html)
-    read = [model, *options.files, *filter(None, [options.report, config])]
-    require_writable(json, html, read)
-    require_apart(targets, read)
+    require_targets(model, targets, options, config)
     options = dataclasses.replace(options, mvl=single_names(model, options.mvl))
     run_loop(model, targets, options, scanning, quiet=quiet, verbose=verbose)
 

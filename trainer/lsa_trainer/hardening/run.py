@@ -95,7 +95,7 @@ def harden(
     work = Path(folder) if folder is not None else target.with_name(f"{target.name}.run")
     subject, module = open_trainable(model, options)
     fabric = launch(options, options.device)
-    _make_folder(work)
+    checkpoints.make_folder(work)
     if options.fresh:
         checkpoints.clear(work)
     run = _Run(Path(model), target, work, options, fabric, listener or TrainingListener(), started)
@@ -115,15 +115,6 @@ def _require_other_file(model: Path, target: Path) -> None:
         raise DataError(
             f"{str(target)!r} is the model itself, which is never overwritten; name another file with -o"
         )
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(
-            f"cannot make the folder {str(folder)!r} for the run: {error.strerror}; name another -o"
-        ) from error
 
 
 def _scanned(run: _Run, subject: Subject) -> Report:

@@ -53,6 +53,20 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
 
 
+def make_folder(folder: str | Path) -> None:
+    """Make the folder of a run where it is missing.
+
+    Raises:
+        DataError: It cannot be made.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"cannot make the folder {str(folder)!r} for the run: {error.strerror}; name another one"
+        ) from error
+
+
 def save(folder: str | Path, checkpoint: Checkpoint) -> None:
     """Add a checkpoint to a folder, which is made where it is missing, and drop the oldest.
 
@@ -67,7 +81,7 @@ def save(folder: str | Path, checkpoint: Checkpoint) -> None:
         ValueError: The record holds NaN or infinity.
     """
     folder = Path(folder)
-    _make(folder)
+    make_folder(folder)
     data = _to_bytes(checkpoint.tensors)
     entry = _entry(checkpoint, hashlib.sha256(data).hexdigest())
     earlier = [e for e in _known_entries(folder) if e["step"] < checkpoint.step]
@@ -127,16 +141,6 @@ def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors that ``prefixed`` gave such names, under their own."""
     start = f"{prefix}."
     return {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(
-            f"cannot make the folder {str(folder)!r} for checkpoints: {error.strerror}; "
-            "name another one"
-        ) from error
 
 
 def _to_bytes(tensors: Mapping[str, Tensor]) -> bytes:

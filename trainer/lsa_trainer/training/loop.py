@@ -103,7 +103,8 @@ def train(
         DataError: Options do not fit the data, or a checkpoint cannot be written or read.
     """
     run = _Run(job, material, options, fabric, folder, record, listener or TrainingListener())
-    return run.to_its_end()
+    with contextlib.closing(run):
+        return run.to_its_end()
 
 
 class _Run:
@@ -121,6 +122,7 @@ class _Run:
     ) -> None:
         self._job, self._options, self._fabric = job, options, fabric
         self._folder, self._record = folder, dict(record)
+        checkpoints.make_folder(folder)
         found = checkpoints.load(folder)
         answers = job.trainee.reading(job.outputs)
         self._criterion = _criterion(options, job, material, answers, found)
@@ -177,6 +179,10 @@ class _Run:
                 self._save()
         self._reporter.end()
         return self._finished(time.perf_counter() - started)
+
+    def close(self) -> None:
+        """Close the logs."""
+        self._reporter.close()
 
     @property
     def _validate_every(self) -> int:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 class _Log(Protocol):
     def write(self, step: int, event: str, values: Mapping[str, Any]) -> None: ...
+    def close(self) -> None: ...
 
 
 class Reporter:
@@ -52,9 +53,9 @@ class Reporter:
         self._logs: list[_Log] = []
         if silent:
             return
-        self._logs.append(RunLog(folder / "log.jsonl", resumed))
         if tensorboard:
             self._logs.append(TensorBoard(folder / "tensorboard", resumed))
+        self._logs.append(RunLog(folder / "log.jsonl", resumed))
 
     def say(self, *texts: str) -> None:
         """Tell the user something."""
@@ -84,6 +85,11 @@ class Reporter:
         """The last step is done."""
         if not self._silent:
             self._listener.training_ended()
+
+    def close(self) -> None:
+        """Close the logs."""
+        for log in self._logs:
+            log.close()
 
     def _write(self, step: int, event: str, values: Mapping[str, Any]) -> None:
         for log in self._logs:

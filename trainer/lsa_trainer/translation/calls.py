@@ -41,6 +41,8 @@ QUANTISING = frozenset({"DynamicQuantizeLinear", "QuantizeLinear"})
 # A constant that a few numbers describe (a mask of a million zeros) is made anew, not stored.
 _LARGEST_FOLDED = 1 << 20
 _HALF_TYPES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+# Attributes that name an element type.
+_NAMING = ("dtype", "output_dtype", "precision", "softmax_precision", "to")
 _TYPES: dict[int, torch.dtype] = {
     TensorProto.INT64: torch.int64,
     TensorProto.INT32: torch.int32,
@@ -89,13 +91,19 @@ class _Call:
     @cached_property
     def _keywords(self) -> dict[str, Any]:
         given = dict(attributes_for(self._entry, self.op))
-        if self.scope.common.float_type and self.op.node.op_type == "Cast":
-            given["to"] = TensorProto.FLOAT if given["to"] in _HALF_TYPES else given["to"]
+        if self.scope.common.float_type:
+            given = {name: self._widened(name, value) for name, value in given.items()}
         if is_standard(self.op.node, QUANTISING) and "output_dtype" in self._entry.keywords:
             # A zero point of fewer than 8 bits comes in a wider type.
             element = self.scope.common.known.element(self.op.node.output[0])
             given["output_dtype"] = given.get("output_dtype") or element or 0
         return given
+
+    def _widened(self, name: str, value: Any) -> Any:
+        """An attribute that names a type or holds a tensor, where half precision counts as single."""
+        if isinstance(value, torch.Tensor):
+            return self.scope.common.widened(value)
+        return TensorProto.FLOAT if name in _NAMING and value in _HALF_TYPES else value
 
     def _known(self) -> Value | None:
         """The result of shape arithmetic, ``None`` for what is none."""

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from lsa_trainer.translation.scope import Scope
 
-Dims = Sequence["int | None"] | None
-
 
 @dataclass(frozen=True)
 class Body:
@@ -28,13 +26,13 @@ class Body:
         module: Called with the inputs of the body, then what it reads of the graphs around it.
         captures: Names of the latter.
         inputs: How many inputs the body has.
-        dims: The shape of each result as far as it is known.
+        none: For each result, none of them: a tensor of its type, empty along a new first axis.
     """
 
     module: torch.fx.GraphModule
     captures: tuple[str, ...]
     inputs: int
-    dims: Sequence[Dims]
+    none: Sequence[Tensor]
 
 
 class If(torch.nn.Module):
@@ -64,7 +62,7 @@ class Loop(torch.nn.Module):
         super().__init__()
         self.body = body.module
         self._states = states
-        self._empty = [_empty_shape(dims) for dims in body.dims[1 + states :]]
+        self._none = body.none[1 + states :]
 
     def forward(
         self, most: Tensor | None, condition: Tensor | None, *given: Tensor
@@ -87,8 +85,7 @@ class Loop(torch.nn.Module):
     def _collected(self, rows: list[tuple[Tensor, ...]], given: Sequence[Tensor]) -> list[Tensor]:
         if rows:
             return [torch.stack(column) for column in zip(*rows, strict=True)]
-        like = given[0] if given else torch.zeros(0)
-        return [like.new_zeros(shape) for shape in self._empty]
+        return [none.to(given[0].device) if given else none for none in self._none]
 
 
 class Scan(torch.nn.Module):
@@ -98,7 +95,7 @@ class Scan(torch.nn.Module):
         super().__init__()
         self.body = body.module
         self._states = states
-        scanned, results = body.inputs - states, len(body.dims) - states
+        scanned, results = body.inputs - states, len(body.none) - states
         self._axes = attributes.get("scan_input_axes") or [0] * scanned
         self._backwards = attributes.get("scan_input_directions") or [0] * scanned
         self._result_axes = attributes.get("scan_output_axes") or [0] * results
@@ -125,11 +122,6 @@ class Scan(torch.nn.Module):
     def _stacked(self, column: Sequence[Tensor], index: int) -> Tensor:
         ordered = list(column)[::-1] if self._result_backwards[index] else list(column)
         return torch.stack(ordered, dim=self._result_axes[index])
-
-
-def _empty_shape(dims: Dims) -> tuple[int, ...]:
-    """Of what no step gave: unknown sizes are 0, as in ONNX Runtime."""
-    return (0, *(size or 0 for size in dims or ()))
 
 
 def _graph(node: onnx.NodeProto, name: str) -> onnx.GraphProto:

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from lsa_trainer.ops.registry import Op
+from lsa_trainer.translation.runtime import quotient
 
 Numbers = NDArray[Any]
 # (inputs, node) → the result.
@@ -77,8 +78,12 @@ def _given(value: Numbers | None) -> Numbers:
 
 
 def _divided(a: Any, b: Any) -> Any:
-    # Sizes are not negative: rounding down is truncating.
-    return a // b if b is not True and b is not False else a
+    for number in (a, b):
+        if isinstance(number, torch.fx.Proxy):
+            return number.tracer.create_proxy("call_function", quotient, (a, b), {})
+    if b == 0:
+        raise NotOnHost("a divisor other than 0")
+    return quotient(a, b)
 
 
 def _equal(a: Any, b: Any) -> bool:

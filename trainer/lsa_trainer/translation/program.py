@@ -66,6 +66,7 @@ def translate(
     untied: Mapping[tuple[str, int], str] | None = None,
     hints: Hints | None = None,
     float_type: torch.dtype | None = None,
+    reserved: Collection[str] = (),
 ) -> Program:
     """Translate a model.
 
@@ -78,10 +79,12 @@ def translate(
             initializer there.
         hints: Shapes of inputs that the model leaves open.
         float_type: The type of all floats of half precision; ``None`` for what the file says.
+        reserved: Attributes of the module that will be made of the result: no tensor is held as such.
     """
     root = torch.nn.Module()
     known = KnownShapes(model, hints)
-    common = Common(root, known, opset(model), folder, dict(untied or {}), float_type)
+    version, copies = opset(model), dict(untied or {})
+    common = Common(root, known, version, folder, copies, float_type, reserved)
     scope = Scope(common, torch.fx.Graph())
     inputs = [value.name for value in true_inputs(model.graph)]
     for index, name in enumerate(inputs):
@@ -124,7 +127,7 @@ def _value(common: Common, tensor: onnx.TensorProto) -> torch.Tensor:
 
 
 def _held(scope: Scope, name: str, tensor: torch.Tensor) -> str:
-    path = attribute_path(scope.common.root, name)
+    path = attribute_path(scope.common.root, name, scope.common.reserved)
     hold(scope.common.root, path, tensor)
     scope.define(name, scope.graph.get_attr(path))
     return path

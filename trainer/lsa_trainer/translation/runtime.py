@@ -26,6 +26,11 @@ def size(tensor: torch.Tensor, axis: int) -> int:
     return found
 
 
+def quotient(a: int, b: int) -> int:
+    """``a / b`` without its fraction, as ONNX divides: padding may be computed from negative sizes."""
+    return a // b if (a >= 0) == (b > 0) else -(-a // b)
+
+
 def beside(tensor: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     """``tensor`` on the device of ``other``."""
     return tensor.to(other.device)

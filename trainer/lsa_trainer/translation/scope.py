@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lsa_onnx.rewrite.shapes import KnownShapes
+from lsa_trainer.ops.element_types import TORCH_TYPES
 from lsa_trainer.tensors import tensor_of
 from lsa_trainer.translation.calls import translate_node
 from lsa_trainer.translation.control import Body
@@ -33,6 +34,8 @@ class Common:
     folder: Path | None
     untied: dict[tuple[str, int], str]
     float_type: torch.dtype | None
+    # Attributes of the module that is made in the end, which no tensor may hide.
+    reserved: Collection[str] = ()
     # Where in the root constants are that some graph reads as tensors.
     constants: dict[Static, str] = field(default_factory=dict)
     count: int = 0
@@ -45,7 +48,7 @@ class Common:
     def fresh(self, stem: str) -> str:
         """A path in the root that nothing has yet."""
         self.count += 1
-        return attribute_path(self.root, f"{stem}_{self.count}")
+        return attribute_path(self.root, f"{stem}_{self.count}", self.reserved)
 
 
 @dataclass
@@ -100,8 +103,18 @@ class Scope:
         results = tuple(inner.tensor(inner.find(value.name)) for value in graph.output)
         inner.graph.output(results)
         module = torch.fx.GraphModule(self.common.root, inner.graph)
-        dims = [self.common.known.dims(value.name) for value in graph.output]
-        return Body(module, tuple(inner.captured), len(graph.input), dims)
+        # It holds nothing but constants, and forgets that they are.
+        module._non_persistent_buffers_set.update(module._buffers)
+        none = [self._none(value.name) for value in graph.output]
+        return Body(module, tuple(inner.captured), len(graph.input), none)
+
+    def _none(self, name: str) -> torch.Tensor:
+        """A tensor of no elements that has the type of ``name``, and its shape behind a first axis."""
+        known = self.common.known
+        dtype = TORCH_TYPES.get(known.element(name) or 0, torch.float32)
+        # As ONNX Runtime has it, sizes that are not known are 0.
+        shape = [size or 0 for size in known.dims(name) or ()]
+        return self.common.widened(torch.zeros(0, *shape, dtype=dtype))
 
     def inline(self, graph: onnx.GraphProto) -> list[Value]:
         """The results of a body that runs here, once and always."""
