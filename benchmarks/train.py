@@ -226,7 +226,9 @@ def our_step(
     optimizer = optimizer_for(list(parameters.values()), options)
     net, optimizer = fabric.setup(trainee, optimizer, move_to_device=False)
     schedule = Schedule("constant", minibatches.total)
-    stepper = Stepper(job, net, minibatches, schedule, options, fabric)
+    stepper = Stepper(
+        job, net, trainee.reading(list(layers)), minibatches, schedule, options, fabric
+    )
     state = State(
         job, optimizer, None, Best(1.0, 1.0), EarlyStop(0), OverfittingAlarm(), best_weights={}
     )

@@ -22,8 +22,7 @@ from lsa_trainer.training.schedules import KINDS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-SUBJECT = "Data, model and machine"
-RESULTS = "Results"
+_SUBJECT, _SCANS, _RESULTS = "Data, model and machine", "Scans", "Results"
 
 # Group → (field, what its value is called, help). A field without a name for its value is a switch.
 _GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
@@ -83,26 +82,29 @@ _GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
 }  # fmt: skip
 _ALIASES = {"batch_norm": ("--bn",)}
-_RESULTS = ("output", "config", "json", "html", "verbose", "quiet")
-_TITLES = {field: title for title, rows in _GROUPS.items() for field, _, _ in rows} | dict.fromkeys(
-    _RESULTS, RESULTS
-)
+_TITLES = {
+    **{field: title for title, rows in _GROUPS.items() for field, _, _ in rows},
+    **dict.fromkeys(("perturbations", "layers", "eta", "top_k"), _SCANS),
+    **dict.fromkeys(("output", "config", "json", "html", "verbose", "quiet"), _RESULTS),
+}
 
 
 class GroupedCommand(click.Command):
     """Lists its options under the headings of their groups."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write one section for each group, in the order of the options."""
-        sections: dict[str, list[tuple[str, str]]] = {}
+        """Write one section for each group."""
+        titles = (_SUBJECT, _SCANS, *_GROUPS, _RESULTS)
+        sections: dict[str, list[tuple[str, str]]] = {title: [] for title in titles}
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx) if isinstance(param, click.Option) else None
             if record is not None:
-                title = RESULTS if param.is_eager else _TITLES.get(param.name or "", SUBJECT)
-                sections.setdefault(title, []).append(record)
+                title = _RESULTS if param.is_eager else _TITLES.get(param.name or "", _SUBJECT)
+                sections[title].append(record)
         for title, records in sections.items():
-            with formatter.section(title):
-                formatter.write_dl(records)
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
 
 
 def parse_share(text: str) -> float:

@@ -191,7 +191,9 @@ def test_unknown_command_names_the_nearest(cli: Cli, here: Path) -> None:
 
 
 def test_unknown_command_without_a_near_one_names_all(cli: Cli, here: Path) -> None:
-    assert_one_line(cli("xyzzy"), 2, "'xyzzy'", "scan, evaluate, layers, expose, demo, doctor")
+    assert_one_line(
+        cli("xyzzy"), 2, "'xyzzy'", "evaluate, harden, loop, layers, expose, diff, demo"
+    )
 
 
 def test_unknown_option_names_the_nearest(cli: Cli, here: Path) -> None:

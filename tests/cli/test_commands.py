@@ -16,7 +16,6 @@ import pytest
 
 from lsa_cli.main import COMMANDS
 from lsa_onnx._version import __version__
-from lsa_onnx.report import read_report
 from tests import graphs
 from tests.cli.command_line import Cli
 
@@ -53,8 +52,15 @@ def test_help_lists_the_options(cli: Cli, name: str, flag: str) -> None:
                      "--straight-through", "--save-adversarial", "--perturb", "--hold", "--device",
                      "--max-memory", "--expect-accuracy", "--json", "--samples", "--seed", "--batch",
                      "--quiet", "fgsm", "auto"),
+        "harden": ("--output", "--config", "--data", "--report", "--mvl", "--base", "--gamma", "--eps",
+                   "--epochs", "--batch-size", "--lr", "--bn", "--precision", "--compile", "--fresh",
+                   "--validation", "--verification", "--verify-attack", "--max-clean-drop", "--force",
+                   "--reexport", "--allow-frozen", "--tensorboard", "--json", "--html", "--quiet",
+                   "Training attack:", "Verdict:"),
+        "loop": ("--output", "--config", "--data", "--attack", "--top-k", "--report", "--html", "--json"),
         "layers": ("--layers", "--device", "--json"),
         "expose": ("--output", "--layers", "--device"),
+        "diff": ("--json",),
         "demo": ("--html", "--json", "--open"),
         "doctor": ("--range", "--mean", "--std", "--layout"),
     }[name]  # fmt: skip
@@ -161,28 +167,6 @@ def test_doctor_of_a_missing_model(cli: Cli) -> None:
     done = cli("doctor", "none.onnx")
     assert done.code in {2, 3}
     assert "none.onnx" in done.line
-
-
-def test_demo(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    opened: list[str] = []
-    monkeypatch.setattr("webbrowser.open", opened.append)
-    done = cli("demo", "--open", "--json", "report.json")
-    assert done.code == 0
-    page = tmp_path / "lsa-onnx-demo.html"
-    assert f"report: {page}" in done.err.splitlines()
-    assert opened == [page.as_uri()]
-    assert page.read_text("utf-8").startswith("<!DOCTYPE html>")
-    report = read_report("report.json")
-    assert report.accuracy is not None
-    assert report.accuracy.value > 0.9
-    assert report.verdict.headline.split()[0] in done.out
-
-
-def test_demo_refuses_an_unwritable_page(cli: Cli) -> None:
-    done = cli("demo", "--html", "no/such/folder/page.html")
-    assert done.code == 2
-    assert "'no/such/folder/page.html'" in done.line
 
 
 @pytest.mark.parametrize("setting", [{"NO_COLOR": "1", "FORCE_COLOR": "1"}, {"TERM": "dumb"}])

@@ -161,7 +161,7 @@ def test_a_loop_can_be_told_how_to_scan(tmp_path: Path) -> None:
     assert scanning == {
         "perturbations": ("pgd",), "eta": 1.0, "top_k": 3, "layers": ("all",)
     }  # fmt: skip
-    with pytest.raises(DataError, match="'top_k'"):
+    with pytest.raises(DataError, match="'perturbations'"):
         read_config(str(path))
 
 

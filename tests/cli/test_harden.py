@@ -15,12 +15,12 @@ import onnx
 import pytest
 
 from lsa_cli import training
+from lsa_cli.training_terminal import TrainingTerminal
 from lsa_onnx.differences import diff_models
 from lsa_onnx.report import load_schema, read_hardening
 from tests import graphs
 from tests.cli.command_line import Cli
-from tests.cli.refusals import assert_one_line
-from tests.cli.training import HELPFUL, SHORT, USELESS, same_weights
+from tests.cli.training import HELPFUL, SHORT, USELESS, assert_refused, same_weights
 
 WITH_DATA = ["--data", "data.npz"]
 
@@ -46,20 +46,15 @@ def test_a_better_file_is_the_same_graph_with_other_weights(cli: Cli, tmp_path: 
     assert list(result.layers.values()) == [1.0] * len(result.layers)
 
 
-def test_the_saved_configuration_repeats_the_run(
-    cli: Cli, model: Path, data: Path, tmp_path: Path
-) -> None:
+def test_the_saved_configuration_repeats_the_run(cli: Cli, tmp_path: Path) -> None:
     first, again = tmp_path / "first.onnx", tmp_path / "again.onnx"
-    words = (*SHORT, "--seed", 5, "--eps", "0.3", "--mvl", "relu", "--force", "-q")
-    assert cli("harden", model, "--data", data, *words, "-o", first).code == 0
-    assert not same_weights(model, first)
+    words = (*HELPFUL, "--epochs", 4, "--mvl", "fc1.relu", "--force", "-q")
+    assert cli("harden", *words, "-o", first).code == 0
+    assert not same_weights(HELPFUL[0], first)
     config = Path(f"{first}.run/config.toml")
-    assert cli("harden", model, "--config", config, "-o", again, "-q").code == 0
+    assert cli("harden", HELPFUL[0], "--config", config, "-o", again, "-q").code == 0
     assert same_weights(first, again)
     assert Path(f"{again}.run/config.toml").read_bytes() == config.read_bytes()
-    other = tmp_path / "other.onnx"
-    assert cli("harden", model, "--config", config, "--seed", 6, "-o", other, "-q").code == 0
-    assert not same_weights(first, other)
 
 
 def test_a_file_that_is_not_better_is_not_written(
@@ -118,7 +113,7 @@ def test_lists_of_layers_are_taken_apart_at_commas(tmp_path: Path) -> None:
 def test_an_interrupted_run_says_how_to_go_on(
     cli: Cli, model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*_: object, listener: training.TrainingTerminal, **__: object) -> NoReturn:
+    def interrupted(*_: object, listener: TrainingTerminal, **__: object) -> NoReturn:
         listener.training(50, 20)
         listener.stepped(21, {"loss": 1.5, "lr": 0.1})
         raise KeyboardInterrupt
@@ -128,6 +123,7 @@ def test_an_interrupted_run_says_how_to_go_on(
     assert (done.code, done.out) == (130, "")
     assert done.err.splitlines() == [
         "stopped at step 21 of 50; the same command goes on from the last checkpoint",
+        "",
         "lsa-onnx: interrupted",
     ]
 
@@ -149,7 +145,7 @@ def test_without_the_extra_it_says_what_to_install(
     absent = ("torch", "safetensors")
     monkeypatch.setattr(training, "find_spec", lambda name: None if name in absent else object())
     outcome = cli(command, "model.onnx", *WITH_DATA)
-    assert_one_line(
+    assert_refused(
         outcome, 2, "torch, safetensors, which", "install it with: pip install 'lsa-onnx[train]'"
     )
 
@@ -211,7 +207,7 @@ def test_what_is_of_no_use(
     Path("run.toml").write_text("data = 'data.npz'\nepoch = 3\n", encoding="utf-8")
     before = {path.name: path.read_bytes() for path in here.iterdir() if path.is_file()}
     outcome = cli("harden", "model.onnx", *words, "--device", "cpu", "-q")
-    assert_one_line(outcome, code, *named)
+    assert_refused(outcome, code, *named)
     assert {path.name: path.read_bytes() for path in here.iterdir() if path.is_file()} == before
 
 
@@ -219,7 +215,7 @@ def test_a_report_of_another_model(cli: Cli, here: Path) -> None:
     scanned = cli("scan", "regressor.onnx", "--samples", 3, "--json", "scan.json", "-q")
     assert scanned.code == 0
     outcome = cli("harden", "model.onnx", *WITH_DATA, "--report", "scan.json", "-q")
-    assert_one_line(outcome, 2, "'scan.json' is of a model with SHA-256", "leave --report out")
+    assert_refused(outcome, 2, "'scan.json' is of a model with SHA-256", "leave --report out")
 
 
 def test_every_operator_that_torch_cannot_run_is_named(cli: Cli, here: Path) -> None:
@@ -228,8 +224,8 @@ def test_every_operator_that_torch_cannot_run_is_named(cli: Cli, here: Path) -> 
         graphs.node("SequenceAt", ["s", "zero"], ["a"]),
     ]
     proto = graphs.activated(nodes)
-    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.int64(0), "zero"))
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array(0), "zero"))
     graphs.save(proto, here / "sequence.onnx")
     outcome = cli("harden", "sequence.onnx", "--data", "a.npz", "-o", "new.onnx", "-q")
-    assert_one_line(outcome, 3, "SequenceConstruct", "SequenceAt")
+    assert_refused(outcome, 3, "SequenceConstruct", "SequenceAt")
     assert not list(here.glob("new.onnx*"))

@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lsa_cli import rescan
 from lsa_onnx.demo.assets import digits_model
-from lsa_onnx.report import read_hardening, read_report
+from lsa_onnx.report import Report, read_hardening, read_report
+from lsa_onnx.scan import Listener, ScanOptions, scan
 from tests.cli.command_line import Cli
 from tests.cli.training import HELPFUL, SHORT, USELESS
 from tests.graphs import elu_mlp, samples, save
+
+if TYPE_CHECKING:
+    import pytest
 
 SCANS = ("--attack", "gaussian", "--attack", "fgsm", "--top-k", 1)
 
@@ -29,7 +35,7 @@ def test_scan_harden_scan(cli: Cli, tmp_path: Path) -> None:
     places = [done.err.index(stage) for stage in stages]
     assert places == sorted(places)
     scanned = read_report(f"{output}.run/scan.json")
-    assert [found.name for found in scanned.perturbations] == ["gaussian=0.1", "fgsm=0.1"]
+    assert [found.name for found in scanned.perturbations] == ["gaussian", "fgsm"]
     result = read_hardening(f"{output}.run/result.json")
     assert list(result.layers) == scanned.mvl.layers
     assert result.config["report"] == f"{output}.run/scan.json"
@@ -56,19 +62,31 @@ def test_the_page_is_written_also_of_a_file_that_is_not_better(
 
 
 def test_both_scans_are_of_the_samples_that_training_never_saw(
-    cli: Cli, model: Path, data: Path, tmp_path: Path
+    cli: Cli, model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    made: list[tuple[str, ScanOptions, Report]] = []
+
+    def recorded(path: str, options: ScanOptions, listener: Listener) -> Report:
+        made.append((path, options, scan(path, options, listener)))
+        return made[-1][2]
+
+    monkeypatch.setattr(rescan, "scan", recorded)
     (tmp_path / "net.lsa.toml").write_text("[input]\nrange = [-1, 2]\n", encoding="utf-8")
     output, page = tmp_path / "out.onnx", tmp_path / "page.html"
     words = (*SHORT, *SCANS, "--force", "-o", output, "--html", page, "-q", "--json", "-")
     done = cli("loop", model, "--data", data, *words)
     assert (done.code, done.err) == (0, "")
-    held_out = json.loads(done.out)["comparison"]["clean_before"]["n"]
-    assert held_out == 8
-    text = page.read_text("utf-8")
-    # Also the new file, which no sidecar lies beside, is scanned in the range of the old one.
-    assert text.count("[-1.0, 2.0]") != 1
-    assert "-1 to 2" in text
+    before, after = made
+    assert (before[0], after[0]) == (str(model), str(output))
+    for _, options, report in made:
+        assert options.perturbations == ("gaussian", "fgsm")
+        assert options.data == Path(f"{output}.run/verification-0.npz")
+        # Also the new file, beside which no sidecar lies, is scanned in the range of the old one.
+        assert (report.data.samples, report.input.range) == (8, (-1.0, 2.0))
+    accuracies = [report.accuracy.value for *_, report in made if report.accuracy is not None]
+    assert len(accuracies) == 2
+    assert json.loads(done.out)["comparison"]["clean_before"]["value"] == accuracies[0]
+    assert page.read_text("utf-8").startswith("<!DOCTYPE html>")
 
 
 def test_a_report_or_a_list_spares_the_first_scan(

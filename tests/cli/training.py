@@ -9,6 +9,7 @@ import onnx
 from onnx import numpy_helper
 
 from lsa_onnx.demo.assets import digits_data, digits_model
+from tests.cli.command_line import Outcome
 from tests.graphs import Array
 
 # One step of training on the images of the ``data`` fixture.
@@ -30,6 +31,13 @@ def weights(path: Path) -> dict[str, Array]:
     """The initializers of a file."""
     tensors = onnx.load(path).graph.initializer
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in tensors}
+
+
+def assert_refused(outcome: Outcome, code: int, *named: str) -> None:
+    """One line on stderr that names each of ``named``, and nothing on stdout."""
+    assert (outcome.code, outcome.out) == (code, ""), outcome.err
+    for text in named:
+        assert text in outcome.line
 
 
 def same_weights(one: Path, other: Path) -> bool:

@@ -76,7 +76,7 @@ def mlp(opset: int = 17, batch: int | str = "N") -> onnx.ModelProto:
 
 def cnn() -> onnx.ModelProto:
     w, b = 0.3 * weight(1, 4, 2, 1, 1), np.zeros(4, np.float32)
-    w[0], b[0] = np.float32([0, 20]).reshape(2, 1, 1), -10
+    w[0], b[0] = np.array([0, 20], np.float32).reshape(2, 1, 1), -10
     v = 0.05 * weight(2, CLASSES, 140)
     for c in range(CLASSES):
         v.reshape(CLASSES, 4, 5, 7)[c, 0][sign(c, IMAGE)[0]] = 0.2
@@ -109,7 +109,7 @@ def quantised_mlp(*names: str) -> onnx.ModelProto:
         if tensor.name not in names:
             continue
         array = numpy_helper.to_array(tensor)
-        scale = np.float32(np.abs(array).max() / 127)
+        scale = np.float32((np.abs(array).max() or 1) / 127)
         stored = {"q": (array / scale).round().astype(np.int8), "s": scale, "z": np.int8(0)}
         proto.graph.initializer.remove(tensor)
         for key, each in stored.items():

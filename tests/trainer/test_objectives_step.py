@@ -91,7 +91,7 @@ def test_the_sum_of_its_parts(name: BaseName, exact: bool, layers: bool) -> None
         ("at-trades", False, True, [2 * COUNT]),
         ("at-trades", False, False, [COUNT, COUNT]),
         ("standard", True, True, [2 * COUNT]),
-        ("at-pgd", True, True, [2 * COUNT]),
+        ("at-pgd", True, True, [COUNT, COUNT]),
         ("at-pgd", True, False, [COUNT, COUNT]),
     ],
 )
@@ -114,6 +114,21 @@ def test_a_clean_pass_that_is_a_constant_costs_no_graph(exact: bool) -> None:
     torch.testing.assert_close(model.gradients(found.total), model.gradients(total))
 
 
+def test_what_is_behind_the_layers_is_left_out_where_only_they_are_compared() -> None:
+    model = Model()
+    spec = model.spec("at-pgd", layers=True, exact_batching=True)
+    whole, asked = model.run(spec), []
+
+    def layers_alone(x: torch.Tensor) -> dict[str, torch.Tensor]:
+        asked.append(len(x))
+        return {name: value for name, value in model(x).items() if name != "y"}
+
+    found = losses(model, model.x, model.x_adv, model.y, spec, layers_alone)
+    assert asked == [COUNT]
+    torch.testing.assert_close(found.total, whole.total)
+    torch.testing.assert_close(model.gradients(found.total), model.gradients(whole.total))
+
+
 def test_trades_learns_from_the_clean_pass_even_where_layers_do_not() -> None:
     model = Model()
     term = LayerRegulariser({"relu": 1.0}, detach_clean=True)
@@ -132,7 +147,7 @@ def test_a_regulariser_without_layers_is_none() -> None:
 
 def test_what_is_reported_is_detached() -> None:
     model = Model()
-    found = model.run(model.spec("at-pgd", layers=True))
+    found = model.run(model.spec("at-trades", layers=True))
     assert found.total.requires_grad
     for part in (
         found.base,

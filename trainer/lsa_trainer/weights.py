@@ -7,7 +7,8 @@ The place at which a constant is read tells them apart.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,72 +19,19 @@ from lsa_onnx.rewrite.graph import (
     consumers,
     dependents,
     names_in_use,
-    node_inputs,
+    producers,
     subgraphs,
     true_inputs,
 )
 from lsa_onnx.structure import first_output
 from lsa_onnx.weights import element_count
+from lsa_trainer.places import ELEMENTWISE, FLOATS, LINEAR, MOVING, SETTINGS, SLOTS, STATISTICS
 
 Use = tuple[str, int]
 Role = Literal["statistics", "weight", "inner", "constant"]
 
-_FLOATS = frozenset(
-    {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16}
-)
-# Operator → the inputs at which a constant is a weight.
-_SLOTS: Mapping[str, frozenset[int]] = {
-    "BatchNormalization": frozenset({1, 2}),
-    "BiasGelu": frozenset({1}),
-    "Conv": frozenset({1, 2}),
-    "ConvTranspose": frozenset({1, 2}),
-    "DeformConv": frozenset({1, 3}),
-    "Einsum": frozenset(range(8)),
-    "FusedConv": frozenset({1, 2}),
-    "FusedGemm": frozenset({0, 1, 2}),
-    "FusedMatMul": frozenset({0, 1}),
-    "GRU": frozenset({1, 2, 3, 5}),
-    "Gather": frozenset({0}),
-    "Gemm": frozenset({0, 1, 2}),
-    "GroupNormalization": frozenset({1, 2}),
-    "InstanceNormalization": frozenset({1, 2}),
-    "LSTM": frozenset({1, 2, 3, 5, 6, 7}),
-    "LayerNormalization": frozenset({1, 2}),
-    "MatMul": frozenset({0, 1}),
-    "PRelu": frozenset({1}),
-    "RMSNormalization": frozenset({1}),
-    "RNN": frozenset({1, 2, 3, 5}),
-    "SimplifiedLayerNormalization": frozenset({1}),
-}
-# They mix the features of a sample: what comes after them is no pixel any more.
-_LINEAR = frozenset(_SLOTS) - {"BatchNormalization", "InstanceNormalization", "PRelu", "Gather"}
-_STATISTICS = {"BatchNormalization": frozenset({3, 4})}
-# What is read here says how other numbers are changed: it is none of those.
-_SETTINGS = {
-    "Clip": frozenset({1, 2}),
-    "DequantizeLinear": frozenset({1, 2}),
-    "Pow": frozenset({1}),
-    "QuantizeLinear": frozenset({1, 2}),
-}
-# They leave the numbers of a weight as they are.
-_MOVING = frozenset(
-    {
-        "Cast",
-        "Concat",
-        "Expand",
-        "Flatten",
-        "Identity",
-        "Reshape",
-        "Slice",
-        "Split",
-        "Squeeze",
-        "Tile",
-        "Transpose",
-        "Unsqueeze",
-    }
-)
-# A constant of several values here is a bias or a scale, unless it meets the input itself.
-_ELEMENTWISE = frozenset({"Add", "Sub", "Mul", "Div"})
+# The first that applies to any place where a constant is read.
+_BY_RANK: tuple[Role, ...] = ("statistics", "weight", "inner")
 
 
 @dataclass(frozen=True)
@@ -177,6 +125,8 @@ class _Search:
         self._graph = model.graph
         self._filled, self._separable = filled, separable
         self._readers = consumers(model.graph)
+        self._makers = producers(model.graph)
+        self._used = names_in_use(model.graph)
         inputs = [value.name for value in true_inputs(model.graph)]
         self._of_input = dependents(model.graph, inputs)
         linear = [n.output[0] for n in model.graph.node if self._mixes(n)]
@@ -194,7 +144,7 @@ class _Search:
         return Constants((*weights, *_inner_weights(self._graph)), tuple(statistics))
 
     def _role(self, tensor: onnx.TensorProto) -> Role:
-        if tensor.data_type not in _FLOATS:
+        if tensor.data_type not in FLOATS:
             return "weight" if self._is_quantised(tensor.name) else "constant"
         found = set(self._roles(tensor.name, element_count(tensor), set()))
         return next((role for role in _BY_RANK if role in found), "constant")
@@ -206,9 +156,9 @@ class _Search:
             yield from (self._role_at(node, place, elements) for place in places)
             if not places and elements > 1:
                 yield "inner"
-            if elements == 1 and node.op_type not in _MOVING:
+            if elements == 1 and node.op_type not in MOVING:
                 continue
-            if _SETTINGS.get(node.op_type, frozenset()).issuperset(places):
+            if SETTINGS.get(node.op_type, frozenset()).issuperset(places):
                 continue
             for result in node.output:
                 if result and result not in self._of_input and result not in seen:
@@ -216,13 +166,13 @@ class _Search:
                     yield from self._roles(result, elements, seen)
 
     def _role_at(self, node: onnx.NodeProto, place: int, elements: int) -> Role:
-        if place in _STATISTICS.get(node.op_type, ()):
+        if place in STATISTICS.get(node.op_type, ()):
             return "statistics"
         if node.op_type == "Gather" and not self._is_lookup(node):
             return "constant"
-        if place in _SLOTS.get(node.op_type, ()):
+        if place in SLOTS.get(node.op_type, ()):
             return "weight"
-        if node.op_type in _ELEMENTWISE and elements > 1:
+        if node.op_type in ELEMENTWISE and elements > 1:
             others = [name for i, name in enumerate(node.input) if i != place]
             return "weight" if any(name in self._mixed for name in others) else "constant"
         return "constant"
@@ -230,7 +180,7 @@ class _Search:
     def _mixes(self, node: onnx.NodeProto) -> bool:
         if node.op_type == "Gather":
             return self._is_lookup(node) and node.input[0] not in self._of_input
-        return node.op_type in _LINEAR
+        return node.op_type in LINEAR
 
     def _is_lookup(self, node: onnx.NodeProto) -> bool:
         """Whether a Gather reads rows that the input chooses, as an embedding does."""
@@ -254,14 +204,15 @@ class _Search:
         if not apart or len(uses) < 2 or not weight.trains:
             return [weight]
         return [
-            replace(weight, name=name, use=use, layer=self._layer_of(use))
+            replace(weight, name=name, use=use, layer=self._layer_of(use[0]))
             for use, name in zip(uses, self._names(tensor.name, uses), strict=True)
         ]
 
     def _frozen(self, tensor: onnx.TensorProto, role: Role) -> str:
-        if tensor.data_type not in _FLOATS:
+        if tensor.data_type not in FLOATS:
             return _quantised(tensor)
-        return _inside(self._readers[tensor.name][0]) if role == "inner" else ""
+        reader = self._makers.get(self._layer(tensor.name))
+        return _inside(reader) if role == "inner" and reader else ""
 
     def _uses(self, name: str) -> Iterator[Use]:
         for node in self._readers.get(name, ()):
@@ -272,22 +223,16 @@ class _Search:
     def _names(self, name: str, uses: Sequence[Use]) -> list[str]:
         """For each copy a name of its own: an Identity has the one that the exporter took away."""
         identities = {n.output[0] for n in self._readers[name] if n.op_type == "Identity"}
-        taken = [result if result in identities else "" for result, _ in uses]
-        plain = [index for index, found in enumerate(taken) if not found]
-        for number, index in enumerate(plain):
-            taken[index] = self._unused(name, number + 1) if number else name
-        return taken
-
-    def _unused(self, name: str, number: int) -> str:
-        free = (f"{name}.{n}" for n in itertools.count(number) if f"{name}.{n}" not in self._used)
-        return next(free)
+        numbered = (f"{name}.{number}" for number in itertools.count(2))
+        own = itertools.chain([name], (new for new in numbered if new not in self._used))
+        return [result if result in identities else next(own) for result, _ in uses]
 
     def _layer(self, name: str) -> str:
-        return next((self._layer_of(use) for use in self._uses(name)), "")
+        found = (self._layer_of(first_output(node)) for node in self._readers.get(name, ()))
+        return next(filter(None, found), "")
 
-    def _layer_of(self, use: Use) -> str:
-        """The first tensor behind ``use`` that depends on the input."""
-        name = use[0]
+    def _layer_of(self, name: str) -> str:
+        """The first tensor from ``name`` on that depends on the input."""
         seen = {name}
         while name not in self._of_input:
             readers = self._readers.get(name, ())
@@ -312,7 +257,7 @@ def _inner_weights(graph: onnx.GraphProto) -> Iterator[Weight]:
     for node in graph.node:
         for body in subgraphs(node):
             for tensor in body.initializer:
-                if tensor.data_type in _FLOATS and element_count(tensor) > 1:
+                if tensor.data_type in FLOATS and element_count(tensor) > 1:
                     yield Weight(
                         name=tensor.name,
                         source=tensor.name,

@@ -32,6 +32,7 @@ Examples:
   lsa-onnx harden model.onnx --data train.npz --report scan.json -o hardened.onnx
   lsa-onnx harden model.onnx --data train.npz --eps 8/255 --epochs 20 --max-clean-drop 1%
   lsa-onnx harden model.onnx --config hardened.onnx.run/config.toml -o again.onnx
+  torchrun --nproc-per-node 2 -m lsa_cli harden model.onnx --data train.npz
 """
 
 

@@ -8,20 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
+from onnx import TensorProto
 
 from lsa_onnx.errors import ModelError
 from lsa_onnx.model import load_model
 from lsa_onnx.rewrite import expose
 from lsa_onnx.runtime.devices import resolve_device
 from lsa_onnx.runtime.session import Session
+from lsa_onnx.weights import all_tensors
 from lsa_trainer.module import OnnxModule
 
 Array = NDArray[Any]
 
-# Relative to the largest value of a tensor.
-TOLERANCE = 1e-3
+# Relative to the largest value of a tensor; a file in half precision rounds what torch computes in float32.
+_TOLERANCE = 1e-3
+_HALF_TOLERANCE = 3e-2
+_HALF = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16})
 
 
 @dataclass(frozen=True)
@@ -32,13 +37,26 @@ class Difference:
     relative: float
 
 
+def widened(tensor: torch.Tensor) -> torch.Tensor:
+    """In float32 what is in half precision: so training computes."""
+    half = tensor.dtype in (torch.float16, torch.bfloat16)
+    return tensor.float() if half else tensor
+
+
+def tolerance(model: onnx.ModelProto) -> float:
+    """How far torch and ONNX Runtime may be apart, over the largest value of a tensor."""
+    types = {tensor.data_type for tensor in all_tensors(model)}
+    types |= {value.type.tensor_type.elem_type for value in model.graph.input}
+    return _HALF_TOLERANCE if types & _HALF else _TOLERANCE
+
+
 def differences(
     module: OnnxModule, path: Path, feeds: Mapping[str, Array], device: str = "cpu"
 ) -> list[Difference]:
     """Every float tensor of the main graph that both runtimes make, in the order of the graph.
 
     Args:
-        module: The model in torch.
+        module: The model in torch, computing in float32 where the file says half precision.
         path: The model as a file.
         feeds: Inputs of one run, by name.
         device: Where ONNX Runtime is to run.
@@ -49,7 +67,8 @@ def differences(
     session = Session(expose(model.proto, names), resolve_device(device), folder=model.folder)
     theirs = session.run(dict(feeds), names)
     target = next(module.parameters()).device
-    given = [torch.from_numpy(np.array(feeds[name])).to(target) for name in module.input_names]
+    inputs = [torch.from_numpy(np.array(feeds[name])) for name in module.input_names]
+    given = [widened(tensor).to(target) for tensor in inputs]
     with torch.no_grad():
         ours = module.reading(names)(*given)
     pairs = [(name, ours[name].detach().cpu(), theirs[name]) for name in names]
@@ -60,17 +79,17 @@ def differences(
     ]
 
 
-def require_parity(found: Sequence[Difference], tolerance: float = TOLERANCE) -> None:
-    """Refuse what the two runtimes compute differently.
+def require_parity(found: Sequence[Difference], allowed: float) -> None:
+    """Refuse what the two runtimes compute differently; ``allowed`` is from ``tolerance``.
 
     Raises:
         ModelError: The first tensor that differs is named.
     """
     for difference in found:
-        if not difference.relative <= tolerance:
+        if not difference.relative <= allowed:
             raise ModelError(
                 f"torch and ONNX Runtime differ from tensor {difference.tensor!r} on, by "
-                f"{difference.relative:.2g} of its largest value (allowed {tolerance:g}); the model cannot "
+                f"{difference.relative:.2g} of its largest value (allowed {allowed:g}); the model cannot "
                 "be trained faithfully: please report this model"
             )
 

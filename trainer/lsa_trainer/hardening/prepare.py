@@ -16,6 +16,7 @@ from lsa_onnx.scan.clean import require_known_labels
 from lsa_onnx.scan.subject import Subject, open_subject
 from lsa_trainer.axes import batch_axes
 from lsa_trainer.hardening.choosing import Chosen
+from lsa_trainer.hardening.parity import widened
 from lsa_trainer.module import OnnxModule, from_model
 from lsa_trainer.options import HardenOptions
 from lsa_trainer.trainee import Job, OnnxTrainee
@@ -112,7 +113,7 @@ def prepare(
     head = find_head(subject.model.proto, lowest_wins=options.decision == "min")
     outputs = _outputs(subject, module, head)
     trainee = _trainee(subject, module, [*outputs, *chosen.layers], device)
-    data = TrainingSet.of(subject, device)
+    data = _widened(TrainingSet.of(subject, device))
     targets, taught = _targets(trainee.reading(outputs), data, outputs, head)
     parts = _split(data, targets, options, head)
     job = Job(
@@ -138,6 +139,12 @@ def prepare(
         verification_targets=last[1],
         taught=taught,
     )
+
+
+def _widened(data: TrainingSet) -> TrainingSet:
+    """Samples in the types that the module computes in: float32 for half precision."""
+    extra = {name: widened(tensor) for name, tensor in data.extra.items()}
+    return TrainingSet(widened(data.x), data.y, extra)
 
 
 def _outputs(subject: Subject, module: OnnxModule, head: Head | None) -> list[str]:

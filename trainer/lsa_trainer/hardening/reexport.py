@@ -13,6 +13,7 @@ import torch
 from lsa_onnx.errors import ModelError
 from lsa_onnx.files import write_atomically
 from lsa_trainer.export import exported
+from lsa_trainer.hardening.parity import widened
 from lsa_trainer.hardening.prepare import Prepared
 from lsa_trainer.hardening.verdict import inputs_of
 from lsa_trainer.writeback.provenance import add_metadata
@@ -71,7 +72,7 @@ def reexport(prepared: Prepared, target: Path, metadata: Mapping[str, str]) -> R
 
 
 def reexported_model(prepared: Prepared) -> onnx.ModelProto:
-    """The model that torch exports, with inputs, outputs and normalisation of the original.
+    """The model that torch exports, with inputs and outputs of the original, half precision as float32.
 
     Raises:
         ModelError: See ``reexport``.
@@ -79,7 +80,7 @@ def reexported_model(prepared: Prepared) -> onnx.ModelProto:
     module = prepared.module
     feeds = inputs_of(prepared, prepared.per_run(_SAMPLES))
     device = next(module.parameters()).device
-    given = [torch.tensor(feeds[name], device=device) for name in module.input_names]
+    given = [widened(torch.tensor(feeds[name], device=device)) for name in module.input_names]
     try:
         return exported(
             module,

@@ -23,7 +23,7 @@ from lsa_onnx.scan import ScanOptions, scan
 from lsa_onnx.scan.options import SubjectOptions
 from lsa_trainer.hardening.choosing import Chosen, choose_layers
 from lsa_trainer.hardening.facts import announce
-from lsa_trainer.hardening.parity import TOLERANCE, differences, require_parity
+from lsa_trainer.hardening.parity import differences, require_parity, tolerance
 from lsa_trainer.hardening.prepare import Prepared, open_trainable, prepare
 from lsa_trainer.hardening.reexport import Reexported, reexport, reexported_model
 from lsa_trainer.hardening.verdict import (
@@ -102,7 +102,7 @@ def harden(
     chosen = choose_layers(subject, module, options, lambda: _scanned(run, subject))
     prepared = prepare(subject, module, chosen, options, fabric)
     found = differences(module, run.model, inputs_of(prepared, prepared.per_run(_COMPARED)))
-    require_parity(found, TOLERANCE)
+    require_parity(found, tolerance(subject.model.proto))
     if options.reexport:
         # What torch cannot export is better known before a long training.
         reexported_model(prepared)
@@ -233,7 +233,8 @@ def _verify(run: _Run, prepared: Prepared, path: Path) -> None:
         return
     verify_written(run.model, path, inputs_of(prepared, _COMPARED))
     alone = inputs_of(prepared, prepared.per_run(_COMPARED))
-    require_parity(differences(prepared.module, path, alone), TOLERANCE)
+    allowed = tolerance(prepared.subject.model.proto)
+    require_parity(differences(prepared.module, path, alone), allowed)
 
 
 def _publish(run: _Run, prepared: Prepared, result: Hardening) -> None:

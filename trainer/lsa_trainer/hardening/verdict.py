@@ -118,6 +118,11 @@ def compare_fits(
 def inputs_of(prepared: Prepared, count: int) -> Mapping[str, Array]:
     """Some verification samples as the file itself takes them."""
     data = prepared.verification.rows(torch.arange(min(count, len(prepared.verification))))
-    feeds = {prepared.subject.input.name: data.x.cpu().numpy()}
+    subject = prepared.subject
+    feeds = {subject.input.name: data.x.cpu().numpy()}
     feeds |= {name: tensor.cpu().numpy() for name, tensor in data.extra.items()}
-    return prepared.subject.as_deployed(feeds)
+    kinds = {value.name: value.dtype for value in (subject.input, *subject.held)}
+    return {
+        name: array.astype(kinds[name], copy=False)
+        for name, array in subject.as_deployed(feeds).items()
+    }

@@ -58,7 +58,7 @@ class Losses(NamedTuple):
         base: J, shape (), detached.
         regulariser: LR, shape (), detached; ``None`` without.
         cms: Layer → CM_l, the mean over samples, shape (), detached.
-        clean: The first output for x, shape (n, ...), detached; ``None`` without such a pass.
+        clean: The first output for x, shape (n, ...), detached; ``None`` where J has no use for it.
         adversarial: That for x̂, likewise.
     """
 
@@ -76,6 +76,7 @@ def losses(
     x_adv: torch.Tensor | None,
     y: torch.Tensor | Sequence[torch.Tensor],
     spec: StepSpec,
+    layers_alone: Module | None = None,
 ) -> Losses:
     """J and LR of one batch.
 
@@ -85,37 +86,46 @@ def losses(
         x_adv: x̂, of the same shape; ``None`` where the objective needs none.
         y: What J fits to: labels, or a target for each output.
         spec: The objective.
+        layers_alone: The model up to the regularised layers: what is behind them is not computed for x
+            where J has no use for it.
     """
     if spec.needs_adversarial and x_adv is None:
         raise ValueError("the objective needs perturbed inputs (x_adv: None)")
-    clean, adversarial = _passes(module, x, x_adv, spec)
-    base = spec.base(_outputs(clean, spec), _outputs(adversarial, spec), y)
+    clean, adversarial = _passes(module, layers_alone or module, x, x_adv, spec)
+    outputs = _outputs(clean, spec) if spec.base.needs_clean else None
+    base = spec.base(outputs, _outputs(adversarial, spec), y)
     term = _regularisation(clean, adversarial, len(x), spec)
     return Losses(
         total=base if term is None else base + term.total,
         base=base.detach(),
         regulariser=None if term is None else term.total.detach(),
         cms={} if term is None else term.cms,
-        clean=_first(clean, spec),
+        clean=_first(clean, spec) if spec.base.needs_clean else None,
         adversarial=_first(adversarial, spec),
     )
 
 
 def _passes(
-    module: Module, x: torch.Tensor, x_adv: torch.Tensor | None, spec: StepSpec
+    module: Module,
+    layers_alone: Module,
+    x: torch.Tensor,
+    x_adv: torch.Tensor | None,
+    spec: StepSpec,
 ) -> tuple[_Values | None, _Values | None]:
     """What the model says of x and of x̂, as far as it matters."""
     if x_adv is None or not spec.needs_adversarial:
         return module(x), None
     if not spec.needs_clean:
         return None, module(x_adv)
-    learns = spec.base.needs_clean or not (spec.regularised and spec.regularised.detach_clean)
-    if learns and spec.exact_batching:
+    if not spec.base.needs_clean:
+        # Where φ(x) is a constant, its pass leaves nothing behind.
+        constant = spec.regularised is not None and spec.regularised.detach_clean
+        with torch.set_grad_enabled(not constant and torch.is_grad_enabled()):
+            clean = layers_alone(x)
+        return clean, module(x_adv)
+    if spec.exact_batching:
         return _halves(module(torch.cat([x, x_adv])), spec)
-    # Where φ(x) is a constant, its pass leaves nothing behind.
-    with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
-        clean = module(x)
-    return clean, module(x_adv)
+    return module(x), module(x_adv)
 
 
 def _halves(values: _Values, spec: StepSpec) -> tuple[_Values, _Values]:

@@ -149,8 +149,8 @@ class _Run:
             and not getattr(job.trainee, "one_by_one", False),
         )
         net, optimizer = _shared(job, options, fabric)
-        schedule = _schedule(options, self._total)
-        self._stepper = Stepper(job, net, self._minibatches, schedule, options, fabric)
+        schedule, alone = _schedule(options, self._total), _layers_alone(job, options, net)
+        self._stepper = Stepper(job, net, alone, self._minibatches, schedule, options, fabric)
         self._state = _fresh_state(job, options, optimizer)
         self._resumed = self._resume(found)
         self._reporter = Reporter(
@@ -305,6 +305,14 @@ def _shared(job: Job, options: TrainingOptions, fabric: Fabric) -> tuple[Any, An
     optimizer = optimizer_for(list(job.parameters.values()), options)
     net, optimizer = fabric.setup(module, optimizer, move_to_device=False)
     return net, optimizer
+
+
+def _layers_alone(job: Job, options: TrainingOptions, net: Any) -> Any:
+    """The module up to the regularised layers; all of it where clean passes update statistics."""
+    if not job.layers or options.batch_norm != "frozen":
+        return net
+    module = job.trainee.reading(job.layers)
+    return torch.compile(module) if options.compile else module
 
 
 def _fresh_state(job: Job, options: TrainingOptions, optimizer: Any) -> State:

@@ -32,6 +32,11 @@ _UNREACHED = (
     "Sign and Round; please report this model"
 )
 
+_LEARNT = (
+    "the loss is 0 at the first step, so there is nothing to learn: the model fits its targets already, "
+    "which it does where its own answers stand for labels; give labels, or --base at-pgd"
+)
+
 
 class TrainingFailed(LsaError):
     """Training cannot go on; what was saved before stays: exit code 2."""
@@ -54,7 +59,8 @@ class Stepper:
 
     Attributes:
         job: The model.
-        net: Its module as the processes share it.
+        net: Its module as the processes share it; it gives outputs and regularised layers.
+        layers_alone: The module up to the regularised layers, sharing its weights.
         minibatches: Of the run.
         schedule: Of the learning rate.
         options: Of the run.
@@ -63,6 +69,7 @@ class Stepper:
 
     job: Job
     net: Any
+    layers_alone: Any
     minibatches: Minibatches
     schedule: Schedule
     options: TrainingOptions
@@ -78,14 +85,16 @@ class Stepper:
         batch = self.minibatches.at(state.step)
         self._seed(state.step)
         self.net.train()
+        self.layers_alone.train()
         targets = wanted(self.job, batch.targets)
-        found = losses(self._passes(batch), batch.part.x, batch.x_adv, targets, spec)
+        passes = [self._passes(net, batch) for net in (self.net, self.layers_alone)]
+        found = losses(passes[0], batch.part.x, batch.x_adv, targets, spec, passes[1])
         _require_finite(found, state.step)
         state.optimizer.zero_grad(set_to_none=True)
         if not found.total.requires_grad:
             raise TrainingFailed(_UNREACHED)
         self.fabric.backward(found.total)
-        unreached = [] if state.step else self._unreached()
+        unreached = [] if state.step else self._unreached(found)
         self._clip(state)
         state.optimizer.step()
         self._share_statistics()
@@ -106,19 +115,19 @@ class Stepper:
         rank = self.fabric.global_rank
         torch.manual_seed(derived(self.options.seed, _TORCH_STREAM, step, rank) & _MASK)
 
-    def _passes(self, batch: Minibatch) -> Callable[[Tensor], Mapping[str, Tensor]]:
+    def _passes(self, net: Any, batch: Minibatch) -> Callable[[Tensor], Mapping[str, Tensor]]:
         """The module as the loss calls it; the policy says which pass uses statistics of the batch."""
         policy, held = self.options.batch_norm, tuple(batch.part.extra.values())
 
         def call(x: Tensor) -> Mapping[str, Tensor]:
             active = policy == "all" or (policy == "clean" and x is batch.part.x)
-            with self.job.trainee.batch_statistics(active):
-                found: Mapping[str, Tensor] = self.net(x, *held)
+            with self.job.trainee.batch_statistics(active), self.fabric.autocast():
+                found: Mapping[str, Tensor] = net(x, *held)
             return found
 
         return call
 
-    def _unreached(self) -> list[str]:
+    def _unreached(self, found: Losses) -> list[str]:
         """Weights that no gradient reaches.
 
         Raises:
@@ -130,7 +139,7 @@ class Stepper:
             if parameter.grad is None or not bool(parameter.grad.any())
         ]
         if len(still) == len(self.job.parameters):
-            raise TrainingFailed(_UNREACHED)
+            raise TrainingFailed(_UNREACHED if float(found.total.detach()) else _LEARNT)
         return still
 
     def _clip(self, state: State) -> None:

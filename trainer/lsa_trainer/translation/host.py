@@ -38,7 +38,8 @@ def as_numbers(items: Sequence[Any], shape: tuple[int, ...]) -> Numbers:
 
 def product(factors: Iterable[Any]) -> Any:
     """The product of numbers, 1 for none."""
-    return functools.reduce(operator.mul, factors, 1)
+    numbers = list(factors)
+    return functools.reduce(operator.mul, numbers) if numbers else 1
 
 
 def evaluate(op: Op, inputs: Sequence[Numbers | None]) -> Numbers:
