@@ -29,6 +29,7 @@ def from_npz(
     x_key: str | None = None,
     y_key: str | None = None,
     split: str | None = None,
+    split_if_any: bool = False,
     input_names: Sequence[str] = (),
     x_names: Sequence[str] = ("x", "x_test"),
     use_labels: bool = True,
@@ -40,6 +41,7 @@ def from_npz(
         x_key: array of the samples, chosen by the user.
         y_key: array of the labels, chosen by the user.
         split: "test" takes x_test and y_test, "train" x_train and y_train, and so on.
+        split_if_any: do without such a part where there is none.
         input_names: the model's inputs, the one that is perturbed first.
         x_names: usual names of the samples' array, best first.
         use_labels: whether to look for labels.
@@ -48,7 +50,7 @@ def from_npz(
         DataError: a key is absent, or the arrays cannot be told apart; the keys are listed.
     """
     file = NpzFile(path)
-    if split is not None and x_key is None:
+    if split is not None and x_key is None and not (split_if_any and f"x_{split}" not in file.keys):
         x_key = f"x_{split}"
     key = x_key or _usual_key(file.keys, (*x_names, *input_names[:1]))
     key = key or _only_key(file, input_names)

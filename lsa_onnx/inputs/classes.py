@@ -66,6 +66,12 @@ def arrange(members: Sequence[Member], split: str | None, source: str) -> ImageS
     return result
 
 
+def splits_of(members: Sequence[Member]) -> set[str]:
+    """The usual split folders that hold the images, in lower case."""
+    depth = _wrapper_depth(members, None)
+    return {m.parts[depth].lower() for m in members if len(m.parts) > depth + 1} & set(_SPLITS)
+
+
 def _is_under(member: Member, depth: int, folder: str) -> bool:
     return len(member.parts) > depth + 1 and member.parts[depth] == folder
 

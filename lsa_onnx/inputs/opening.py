@@ -14,7 +14,7 @@ from lsa_onnx.errors import DataError
 from lsa_onnx.inputs.archives import Container, Folder, TarFile, ZipFile
 from lsa_onnx.inputs.arrays import npy_file
 from lsa_onnx.inputs.choose import Found, from_idx, from_npz, label_array
-from lsa_onnx.inputs.classes import ImageSet, arrange
+from lsa_onnx.inputs.classes import ImageSet, arrange, splits_of
 from lsa_onnx.inputs.dataset import ArraySamples, Dataset, Labels, fingerprint, select
 from lsa_onnx.inputs.detect import ACCEPTED, Kind, detect
 from lsa_onnx.inputs.geometry import plan_conversion
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 NO_LABELS = "none"
 
 
+# Behind a split: take it if there is one.
+_IF_ANY = "?"
+
+
 @dataclass(frozen=True)
 class _Request:
     path: Path
@@ -41,6 +45,7 @@ class _Request:
     samples: int | None
     seed: int
     split: str | None
+    split_if_any: bool
     resize: bool
     input_names: Sequence[str]
 
@@ -80,7 +85,8 @@ def open_data(
         y_key: array of an npz that holds the labels.
         samples: how many samples to draw at random; all by default.
         seed: of the draw and of the order, which is random even when all samples are used.
-        split: "train", "test", ... where the source has such folders or arrays; test by default.
+        split: "train", "test", ... where the source has such folders or arrays; test by default. With a
+            question mark behind it ("train?"), that part if there is one, else the default.
         resize: scale image files of another size bilinearly.
         input_names: the model's inputs, first the one that the samples are for; others are looked
             up in an npz.
@@ -99,7 +105,8 @@ def open_data(
         y_key=y_key,
         samples=samples,
         seed=seed,
-        split=split,
+        split=None if split is None else split.removesuffix(_IF_ANY),
+        split_if_any=split is not None and split.endswith(_IF_ANY),
         resize=resize,
         input_names=tuple(input_names),
     )
@@ -155,11 +162,12 @@ def _find_arrays(request: _Request, kind: Kind) -> Found:
             x_key=request.x_key,
             y_key=request.y_key,
             split=request.split,
+            split_if_any=request.split_if_any,
             input_names=request.input_names,
             use_labels=request.labels is None,
         )
     _refuse_npz_options(request, kind)
-    if request.split is not None:
+    if request.split is not None and not request.split_if_any:
         text = f"--split {request.split!r}: {request.source} is {kind} and has no splits"
         raise DataError(f"{text}; leave the option out")
     if kind == "npy":
@@ -265,5 +273,8 @@ def _list_images(request: _Request, kind: Kind) -> tuple[Container, ImageSet, li
         raise DataError(
             f"{text} ({'; '.join(listing.notes()) or 'nothing else either'}); {ACCEPTED}"
         )
-    images = arrange(listing.members, request.split, request.source)
+    split = request.split
+    if request.split_if_any and split not in splits_of(listing.members):
+        split = None
+    images = arrange(listing.members, split, request.source)
     return container, images, [*images.notes, *listing.notes()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -55,3 +56,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of models and data, also the current one, so that paths are short."""
     monkeypatch.chdir(tmp_path)
     return image_folder(tmp_path)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Training that is not shared out: on models this small, threads only wait for each other."""
+    import torch  # noqa: TID251 - its number of threads is what this is about
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

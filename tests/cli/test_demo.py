@@ -12,6 +12,8 @@ from lsa_cli.commands import demo
 from lsa_onnx.report import read_hardening, read_report
 from tests.cli.command_line import Cli
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SHORTER = {"epochs": 6, "steps": 3, "validation_steps": 5, "gamma": "1", "verify_attack": "pgd"}
 
 

@@ -22,6 +22,8 @@ from tests import graphs
 from tests.cli.command_line import Cli
 from tests.cli.training import HELPFUL, SHORT, USELESS, assert_refused, same_weights
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 WITH_DATA = ["--data", "data.npz"]
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
 from lsa_cli import rescan
 from lsa_onnx.demo.assets import digits_model
@@ -17,8 +17,7 @@ from tests.cli.command_line import Cli
 from tests.cli.training import HELPFUL, SHORT, USELESS
 from tests.graphs import elu_mlp, samples, save
 
-if TYPE_CHECKING:
-    import pytest
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SCANS = ("--attack", "gaussian", "--attack", "fgsm", "--top-k", 1)
 

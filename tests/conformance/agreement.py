@@ -20,16 +20,19 @@ _NARROW = {"int2": "int8", "int4": "int8", "uint2": "uint8", "uint4": "uint8"}
 _SMALL_FLOATS = ("float4_e2m1fn", "float8_e8m0fnu")
 
 
-def disagreement(ours: Any, theirs: Any, *, numbers: bool = True) -> str:
+def disagreement(
+    ours: Any, theirs: Any, *, numbers: bool = True, tolerance: float = TOLERANCE
+) -> str:
     """What sets ``ours`` apart from ``theirs``, "" for nothing.
 
     Args:
         ours: An array, a list of such, or ``None``.
         theirs: What it ought to be.
         numbers: Whether more than types and shapes must agree.
+        tolerance: Largest difference over the largest value; half precision has its own.
     """
     if isinstance(theirs, list):
-        return _lists(ours, theirs)
+        return _lists(ours, theirs, numbers, tolerance)
     if ours is None or theirs is None:
         return "" if ours is theirs else "one of them is None"
     a, b = _comparable(np.asarray(ours), np.asarray(theirs))
@@ -37,13 +40,14 @@ def disagreement(ours: Any, theirs: Any, *, numbers: bool = True) -> str:
         return f"of shape {a.shape}, not {b.shape}"
     if a.dtype != b.dtype:
         return f"of type {a.dtype}, not {b.dtype}"
-    return _numbers(a, b) if numbers else ""
+    return _numbers(a, b, tolerance) if numbers else ""
 
 
-def _lists(ours: Any, theirs: list[Any]) -> str:
+def _lists(ours: Any, theirs: list[Any], numbers: bool, tolerance: float) -> str:
     if not isinstance(ours, list) or len(ours) != len(theirs):
         return f"no list of {len(theirs)}"
-    found = (disagreement(a, b) for a, b in zip(ours, theirs, strict=True))
+    pairs = zip(ours, theirs, strict=True)
+    found = (disagreement(a, b, numbers=numbers, tolerance=tolerance) for a, b in pairs)
     return next(filter(None, found), "")
 
 
@@ -59,18 +63,18 @@ def _comparable(ours: Array, theirs: Array) -> tuple[Array, Array]:
     return ours, theirs
 
 
-def _numbers(a: Array, b: Array) -> str:
+def _numbers(a: Array, b: Array, tolerance: float) -> str:
     if a.dtype.kind in "biuOS":
         return "" if np.array_equal(a, b) else "other numbers"
     kind = np.complex128 if a.dtype.kind == "c" else np.float64
-    tolerance = _COARSE.get(b.dtype, TOLERANCE)
+    allowed = _COARSE.get(b.dtype, tolerance)
     a, b = a.astype(kind), b.astype(kind)
     usual = np.abs(b) < _HUGE
     if not np.array_equal(_unusual(a[~usual]), _unusual(b[~usual]), equal_nan=True):
         return "other infinities"
     apart = float(np.abs(a[usual] - b[usual]).max(initial=0.0))
     scale = float(np.abs(b[usual]).max(initial=0.0))
-    return "" if apart <= tolerance * scale else f"apart by {apart / scale if scale else apart:.2g}"
+    return "" if apart <= allowed * scale else f"apart by {apart / scale if scale else apart:.2g}"
 
 
 def _unusual(values: Array) -> Array:

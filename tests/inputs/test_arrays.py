@@ -156,6 +156,8 @@ def test_batches_are_copies_and_are_cut_at_the_end(tmp_path: Path) -> None:
         (("x", "y", "x_test", "y_test"), {}, ("x", "y")),
         (("x_train", "y_train", "x_test", "y_test"), {}, ("x_test", "y_test")),
         (("x_train", "y_train", "x_test", "y_test"), {"split": "train"}, ("x_train", "y_train")),
+        (("x_train", "y_train", "x_test", "y_test"), {"split": "train?"}, ("x_train", "y_train")),
+        (("x", "y"), {"split": "train?"}, ("x", "y")),
         (("x_train", "y_train"), {}, ("x_train", "y_train")),
         (("images", "digits_y"), {}, ("images", "digits_y")),
         (("Input3", "other", "labels"), {"input_names": ("Input3",)}, ("Input3", "labels")),

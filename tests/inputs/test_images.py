@@ -103,6 +103,8 @@ def test_jpeg(tmp_path: Path) -> None:
         (["train", "val", "test"], "train", "train"),
         (["Train", "Test"], None, "Test"),
         (["fold1", "fold2"], "fold2", "fold2"),
+        (["train", "test"], "train?", "train"),
+        (["test", "val"], "train?", "test"),
     ],
 )
 def test_splits(kind: str, tops: list[str], split: str | None, used: str, tmp_path: Path) -> None:

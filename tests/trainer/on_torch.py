@@ -56,6 +56,22 @@ def run_torch(
     return {name: as_arrays(result) for name, result in found.items()}
 
 
+def pulled_back_by_torch(
+    module: OnnxModule, feeds: Mapping[str, Any], wrt: Iterable[str], weights: Mapping[str, Array]
+) -> dict[str, Array]:
+    """The gradients of Σ weights · outputs by the inputs ``wrt``, 0 where none depends on one."""
+    given = {name: as_tensors(feeds.get(name)) for name in module.input_names}
+    sources = [given[name].requires_grad_() for name in wrt]
+    found = module.reading(weights)(*given.values())
+    parts = [(found[name], as_tensors(weight)) for name, weight in weights.items()]
+    total = sum((y[w != 0] * w[w != 0]).sum() for y, w in parts)
+    moving = isinstance(total, torch.Tensor) and total.requires_grad
+    if not moving:
+        return {name: np.zeros_like(feeds[name]) for name in wrt}
+    made = torch.autograd.grad(total, sources, allow_unused=True, materialize_grads=True)
+    return {name: as_arrays(gradient) for name, gradient in zip(wrt, made, strict=True)}
+
+
 def require_equal(module: OnnxModule, proto: onnx.ModelProto, feeds: Mapping[str, Any]) -> None:
     """Hold every tensor of the main graph that ``module`` makes to ONNX Runtime."""
     made = (name for node in proto.graph.node for name in node.output)

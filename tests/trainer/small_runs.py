@@ -57,6 +57,19 @@ def cnn(seed: int = 0, *, norm: bool = True) -> nn.Module:
     )
 
 
+def cnn_with_dropout() -> nn.Module:
+    """All that draws numbers or has a memory: Dropout and BatchNorm."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Dropout(0.3),
+        nn.Linear(140, CLASSES),
+    )
+
+
 def job(
     module: nn.Module, layers: Sequence[str] = (), trainee: Trainee | None = None, **changes: Any
 ) -> Job:

@@ -428,6 +428,9 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_been(
     scored(monkeypatch, scores[1 + saved.step // 3 :])
     other, seen = mlp(seed=9, dropout=0.5), Recorder()
     found = run(job(other, ["1"]), folder, how, listener=seen)
+    ends = [checkpoint.load(tmp_path / name) for name in ("whole", "halved")]
+    one, two = (dict(end.tensors) for end in ends if end is not None)
+    assert_equal(one, two)
     assert_equal(weights(other), weights(whole))
     assert seen.said[0] == f"resumed at step {saved.step} of 12"
     assert (found.history, found.notes, found.best) == (

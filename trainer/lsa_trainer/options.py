@@ -115,6 +115,7 @@ class HardenOptions(TrainingOptions, SubjectOptions):
     """How a file is hardened.
 
     Attributes:
+        split: As for ``SubjectOptions``; the part of the data that is for training, if it has such parts.
         report: The report of a scan whose MVL list is regularised; without one, the model is scanned.
         mvl: Tensors to regularise in place of the list.
         validation: Samples held out to choose the best checkpoint by.
@@ -127,6 +128,7 @@ class HardenOptions(TrainingOptions, SubjectOptions):
         fresh: Start anew where a run was interrupted.
     """
 
+    split: str | None = "train?"
     report: Path | None = None
     mvl: tuple[str, ...] = ()
     validation: int = 512

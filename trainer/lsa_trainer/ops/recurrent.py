@@ -188,8 +188,13 @@ def _run(
     layout: int,
 ) -> _Run:
     x = x.transpose(0, 1) if layout else x
-    zeros = partial(x.new_zeros, (w.shape[0], x.shape[1], r.shape[2]))
+    shape = (w.shape[0], x.shape[1], r.shape[2])
+    zeros = partial(x.new_zeros, shape)
     states = [zeros() if s is None else s.transpose(0, 1) if layout else s for s in initial]
+    for state in states:
+        # torch's own check is left out on this way in: its kernels end the process.
+        if state.shape != shape:
+            raise ValueError(f"an initial state of shape {tuple(state.shape)}, not {shape}")
     return _Run(x, w, r, b, lengths, tuple(states), _DIRECTIONS[direction], layout)
 
 

@@ -408,7 +408,7 @@ def test_a_model_without_classes_and_what_it_should_say(tmp_path: Path) -> None:
     how = options(data, gamma="0", mvl=(), epochs=40, validate_every=20.0)
     found = harden(model, tmp_path / "hard.onnx", how).comparison
     assert (found.measure, found.labels) == ("fit", "given")
-    assert found.clean_before.value < 0 < 0.5 < found.clean_after.value
+    assert found.clean_before.value < 0 < 0.1 < found.clean_after.value
     # It fits after training without attacks as well, but resists less than before.
     plain = harden(model, tmp_path / "plain.onnx", dataclasses.replace(how, base="standard"))
     assert plain.objection is not None

@@ -1,0 +1,159 @@
+"""Constants that were merged are untied; what is quantised, or inside a body, does not train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import helper, numpy_helper
+
+from tests import graphs
+from tests.graphs import Array, node, samples, weight
+from tests.trainer.constants_of import found, roles, weight_of
+from tests.trainer.on_torch import loaded, require_equal
+
+# Equal constants that an exporter merged
+
+
+def merged(behind: str) -> tuple[list[onnx.NodeProto], dict[str, Array]]:
+    """Two layers whose zero biases are one tensor, read directly or through Identity nodes."""
+    copies = [node("Identity", ["zero"], ["b1"]), node("Identity", ["zero"], ["b2"])]
+    names = (
+        ("zero", "zero") if behind == "" else ("b1", "b2") if behind == "both" else ("zero", "b2")
+    )
+    nodes = [
+        *[n for n in copies if n.output[0] in names],
+        node("Gemm", ["x", "w1", names[0]], ["h"]),
+        node("Gemm", ["h", "w2", names[1]], ["y"]),
+    ]
+    return nodes, {"w1": weight(0, 6, 4), "w2": weight(1, 4, 4), "zero": np.zeros(4, np.float32)}
+
+
+@pytest.mark.parametrize(
+    ("behind", "uses"),
+    [
+        ("", {"zero": ("h", 2), "zero.2": ("y", 2)}),
+        ("both", {"b1": ("b1", 0), "b2": ("b2", 0)}),
+        ("one", {"zero": ("h", 2), "b2": ("b2", 0)}),
+    ],
+)
+def test_merged_zero_biases_are_untied(behind: str, uses: dict[str, Any], tmp_path: Path) -> None:
+    nodes, weights = merged(behind)
+    module = found(nodes, weights, tmp_path)
+    copies = {w.name: w for w in module.constants.weights if w.use}
+    assert {name: w.use for name, w in copies.items()} == uses
+    assert {w.source for w in copies.values()} == {"zero"}
+    assert {w.layer for w in copies.values()} == {"h", "y"}
+    module(torch.ones(2, 6)).square().sum().backward()
+    first, second = (module.weight(name) for name in copies)
+    assert first is not second
+    assert first.data_ptr() != second.data_ptr()
+    assert not torch.equal(first.grad, second.grad)
+    assert module.constants.trainable == sum(p.numel() for p in module.parameters())
+
+
+def test_names_of_untied_copies_are_new(tmp_path: Path) -> None:
+    """ "zero.2" is taken."""
+    nodes, weights = merged("")
+    nodes[-1].output[0] = "z"
+    nodes.append(node("Gemm", ["z", "zero.2", "zero"], ["y"]))
+    weights["zero.2"] = weight(2, 4, 4)
+    module = found(nodes, weights, tmp_path)
+    copies = {w.name for w in module.constants.weights if w.use}
+    assert copies == {"zero", "zero.3", "zero.4"}
+    np.testing.assert_array_equal(module.weight("zero.2").detach(), weights["zero.2"])
+
+
+@pytest.mark.parametrize("number", [1.0, 0.5])
+def test_other_numbers_that_are_all_alike_are_untied(number: float, tmp_path: Path) -> None:
+    nodes, weights = merged("")
+    module = found(nodes, {**weights, "zero": np.full(4, number, np.float32)}, tmp_path)
+    assert len([w for w in module.constants.weights if w.use]) == 2
+
+
+def test_numbers_that_differ_stay_tied(tmp_path: Path) -> None:
+    nodes, weights = merged("")
+    module = found(nodes, {**weights, "zero": weight(5, 4)}, tmp_path)
+    assert not [w for w in module.constants.weights if w.use]
+
+
+# What does not train
+
+
+def test_quantised_weights_are_frozen(tmp_path: Path) -> None:
+    """Their scales, one for each channel, are no weights either; what is kept as floats trains."""
+    nodes = [
+        node("DequantizeLinear", ["w8", "scale", "zero"], ["w"], axis=1),
+        node("MatMul", ["x", "w"], ["h"]),
+        node("Add", ["h", "b"], ["y"]),
+    ]
+    weights: dict[str, Array] = {
+        "w8": np.arange(-12, 12).reshape(6, 4).astype(np.int8),
+        "scale": samples(0, 4) + 0.1,
+        "zero": np.zeros(4, np.int8),
+        "b": weight(1, 4),
+    }
+    module = found(nodes, weights, tmp_path)
+    reason = "quantised to int8: harden the float model and quantise again"
+    assert roles(module) == {"w8": reason, "b": "trains"}
+    assert module.constants.share == 4 / 28
+    assert {name for name, _ in module.named_parameters()} == {"b"}
+
+
+def test_weights_that_are_quantised_on_the_way_train(tmp_path: Path) -> None:
+    """As after quantisation-aware training: gradients go straight through the rounding."""
+    nodes = [
+        node("QuantizeLinear", ["w", "scale", "zero"], ["w8"]),
+        node("DequantizeLinear", ["w8", "scale", "zero"], ["wq"]),
+        node("MatMul", ["x", "wq"], ["y"]),
+    ]
+    weights: dict[str, Array] = {
+        "w": weight(0, 6, 4),
+        "scale": np.asarray(0.01, np.float32),
+        "zero": np.asarray(0, np.int8),
+    }
+    module = found(nodes, weights, tmp_path)
+    assert roles(module) == {"w": "trains"}
+    module(torch.ones(2, 6)).sum().backward()
+    np.testing.assert_allclose(module.weight("w").grad, np.full((6, 4), 2.0))
+
+
+def test_weights_in_a_body_are_frozen(tmp_path: Path) -> None:
+    def branch(name: str) -> onnx.GraphProto:
+        inner = [node("MatMul", ["h", f"inner {name}"], [f"o_{name}"])]
+        result = [helper.make_tensor_value_info(f"o_{name}", 1, None)]
+        tensor = numpy_helper.from_array(weight(3, 4, 4), f"inner {name}")
+        return helper.make_graph(inner, name, [], result, [tensor])
+
+    nodes = [
+        node("MatMul", ["x", "w"], ["h"]),
+        node("ReduceMean", ["h"], ["mean"], keepdims=0),
+        node("Greater", ["mean", "zero"], ["up"]),
+        node("If", ["up"], ["y"], then_branch=branch("a"), else_branch=branch("b"), name="choice"),
+    ]
+    weights = {"w": weight(0, 6, 4), "zero": np.asarray(0, np.float32)}
+    module = found(nodes, weights, tmp_path)
+    reason = "inside the body of If 'choice'"
+    assert roles(module) == {"w": "trains", "inner a": reason, "inner b": reason}
+    assert module.constants.share == 24 / (24 + 16 + 16)
+    assert weight_of(module, "inner a").layer == "y"
+
+
+def test_no_weights_at_all(tmp_path: Path) -> None:
+    module = found([node("Tanh", ["x"], ["y"])], {}, tmp_path)
+    assert (module.constants.trainable, module.constants.share) == (0, 0)
+    assert module.trained() == {}
+
+
+def test_trained_gives_values_by_weight(tmp_path: Path) -> None:
+    proto = graphs.conv_net()
+    module = loaded(proto, tmp_path)
+    for tensor in proto.graph.initializer:
+        np.testing.assert_array_equal(
+            module.trained()[weight_of(module, tensor.name)], numpy_helper.to_array(tensor)
+        )
+    require_equal(module, proto, {"x": samples(0, 2, 3, 5, 7)})
