@@ -98,14 +98,18 @@ def data_options(function: F) -> F:
         click.option(
             "--data",
             type=click.Path(path_type=str),
-            help="npz, npy, IDX, or a folder, tar or zip of images.",
+            help="npz, npy, IDX, or a folder, tar or zip of images. A scan without it uses synthetic inputs.",
         ),
         click.option(
             "--labels", metavar="PATH|none", help="Labels in a file of their own, or none."
         ),
         click.option("--x-key", metavar="NAME", help="Array of an npz that holds the samples."),
         click.option("--y-key", metavar="NAME", help="Array of an npz that holds the labels."),
-        click.option("--split", metavar="NAME", help="Part of the data, such as test or train; train? takes it if there is one."),
+        click.option(
+            "--split",
+            metavar="NAME",
+            help="Part of the data, such as test or train; train? takes it if there is one.",
+        ),
         click.option("--resize", is_flag=True, help="Scale images of another size to the model's."),
         click.option("--samples", type=int, metavar="N", help="Draw N samples at random."),
         click.option(
