@@ -102,6 +102,9 @@ def main() -> NoReturn:
     # The scan's own matrix products are tiny; threads of numpy's would wait for them in a busy loop
     # and take the processor from ONNX Runtime's (1.5 times the time for a small model).
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # torch's threads would wait for each other in a busy loop, too: where something else runs, a step of
+    # training then takes three times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if sys.stdout is None:
         fail("standard output is closed; give it a file, such as /dev/null", 2)
     try:

@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from lsa_trainer.options import HardenOptions
 from tests.graphs import model, node, value, weight
+from tests.trainer.written import contents
 
 Array = NDArray[Any]
 
@@ -60,7 +61,7 @@ def mlp_weights() -> dict[str, Array]:
     w, b, v = 0.3 * weight(1, 8, 6), np.zeros(8, np.float32), 0.1 * weight(2, 3, 8)
     w[:3] = 0
     for c in range(CLASSES):
-        w[c, 3 + c], b[c], v[c, c] = 40, -20, 1
+        w[c, 3 + c], b[c], v[c, c] = 20, -10, 1
     return {"w": w, "b": b, "v": v, "c": np.zeros(3, np.float32)}
 
 
@@ -129,10 +130,10 @@ QUICK = {
     "eps": EPS,
     "steps": 3,
     "validation_steps": 5,
-    "epochs": 12,
+    "epochs": 8,
     "validate_every": 4.0,
     "batch_size": 24,
-    "lr": 0.05,
+    "lr": 0.1,
     "max_clean_drop": 0.2,
     "verify_attack": "pgd",
     "verify_steps": 10,
@@ -142,3 +143,12 @@ QUICK = {
 
 def options(path: Path, **changes: Any) -> HardenOptions:
     return HardenOptions(data=path, **{**QUICK, **changes})
+
+
+def metadata(path: Path) -> dict[str, str]:
+    return {e.key: e.value for e in onnx.load(path, load_external_data=False).metadata_props}
+
+
+def same_weights(a: Path, b: Path) -> bool:
+    one, two = contents(a), contents(b)
+    return one.keys() == two.keys() and all(np.array_equal(one[n], two[n]) for n in one)

@@ -20,9 +20,7 @@ import torch
 from lsa_trainer.listener import TrainingListener
 from lsa_trainer.training import checkpoint
 from lsa_trainer.training.log import read_log
-from tests.trainer.small_runs import cnn_with_dropout, job, material, options, run
-
-IMAGES = (2, 5, 7)
+from tests.trainer.small_runs import IMAGES, cnn_with_dropout, job, material, options, run
 
 
 class Telling(TrainingListener):

@@ -1,6 +1,6 @@
-"""A small run in as many processes as torchrun started.
+"""A small run in as many processes as torchrun started; without options, of a file in the folder.
 
-Usage: python -m torch.distributed.run --nproc_per_node 2 -m tests.trainer.several_processes FOLDER OPTIONS
+Usage: python -m torch.distributed.run --nproc_per_node 2 -m tests.trainer.several_processes FOLDER [OPTIONS]
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from tests.trainer.small_runs import Recorder, cnn, job, material, options, run
-
-IMAGES = (2, 5, 7)
+from lsa_onnx.report import Hardening
+from lsa_trainer.hardening import harden
+from tests.trainer import fragile
+from tests.trainer.small_runs import IMAGES, Recorder, cnn, job, material, options, run
 
 
 def train(folder: Path, changes: Mapping[str, Any]) -> tuple[Recorder, nn.Module]:
@@ -30,7 +31,6 @@ def train(folder: Path, changes: Mapping[str, Any]) -> tuple[Recorder, nn.Module
 
 def main(folder: Path, changes: Mapping[str, Any]) -> None:
     """Train, and leave what each process saw."""
-    torch.set_num_threads(1)
     seen, module = train(folder, changes)
     found = {
         "told": len(seen.steps),
@@ -38,8 +38,18 @@ def main(folder: Path, changes: Mapping[str, Any]) -> None:
     }
     rank = torch.distributed.get_rank()
     (folder / f"process-{rank}.json").write_text(json.dumps(found))
-    torch.distributed.destroy_process_group()
+
+
+def hardened(folder: Path, target: str) -> Hardening:
+    """What came of the model in the folder."""
+    how = fragile.options(folder / "train.npz", gamma="auto")
+    return harden(folder / "model.onnx", folder / target, how)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), json.loads(sys.argv[2]))
+    torch.set_num_threads(1)
+    if len(sys.argv) > 2:
+        main(Path(sys.argv[1]), json.loads(sys.argv[2]))
+    else:
+        hardened(Path(sys.argv[1]), "two.onnx")
+    torch.distributed.destroy_process_group()

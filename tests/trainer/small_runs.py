@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +17,14 @@ from lsa_trainer.training.data import TrainingSet
 from lsa_trainer.training.loop import Trained, train
 from lsa_trainer.training.minibatches import Material
 from lsa_trainer.training.setup import launch
+from lsa_trainer.training.validation import Scores, Validator
+
+if TYPE_CHECKING:
+    import pytest
 
 CLASSES = 3
 FEATURES = 6
+IMAGES = (2, 5, 7)
 
 
 def blobs(count: int, shape: Sequence[int] = (FEATURES,), seed: int = 0) -> TrainingSet:
@@ -146,3 +152,27 @@ class Recorder(TrainingListener):
 
     def validated(self, step: int, scores: Any) -> None:
         self.validations.append((step, scores))
+
+
+class Stopping(Recorder):
+    """Interrupts the run after a step."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.at = at
+
+    def stepped(self, step: int, values: Mapping[str, Any]) -> None:
+        super().stepped(step, values)
+        if step == self.at:
+            raise KeyboardInterrupt
+
+
+def scored(monkeypatch: pytest.MonkeyPatch, rows: Iterable[tuple[float, float, float]]) -> None:
+    """Let validations find these scores, one after the other."""
+    found = itertools.chain(rows, itertools.repeat((0.0, 0.0, 0.0)))
+    monkeypatch.setattr(Validator, "__call__", lambda _: Scores(*next(found)))
+
+
+def assert_equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
+    assert a.keys() == b.keys()
+    assert [name for name in a if not torch.equal(a[name], b[name])] == []

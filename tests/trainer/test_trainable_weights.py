@@ -78,6 +78,24 @@ def test_recurrent_weights(tmp_path: Path) -> None:
     assert roles(module) == {"w": "trains", "r": "trains", "v": "trains"}
 
 
+@pytest.mark.parametrize("learnt", [True, False])
+def test_first_states_are_weights_if_they_were_learnt(learnt: bool, tmp_path: Path) -> None:
+    nodes = [
+        node("Expand", ["c", "shape"], ["first c"]),
+        node("LSTM", ["x", "w", "r", "", "", "h", "first c"], ["y"], hidden_size=4),
+    ]
+    weights: dict[str, Array] = {
+        "w": weight(0, 1, 16, 3),
+        "r": weight(1, 1, 16, 4),
+        "h": weight(2, 1, 2, 4) if learnt else np.zeros((1, 2, 4), np.float32),
+        "c": weight(3, 1, 1, 4) if learnt else np.zeros(1, np.float32),
+        "shape": np.array([1, 2, 4]),
+    }
+    module = found(nodes, weights, tmp_path, [value("x", [5, 2, 3])])
+    names = ["w", "r", *(["h", "c"] if learnt else [])]
+    assert roles(module) == dict.fromkeys(names, "trains")
+
+
 def test_embeddings_and_positions(tmp_path: Path) -> None:
     """Tables that the input reads train, and so do positions that are added; rows of the input do not."""
     nodes = [
@@ -109,6 +127,32 @@ def test_positions_of_a_vision_transformer(tmp_path: Path) -> None:
     weights = {"w": weight(0, 4, 3, 1, 1), "shape": np.array([0, 4, 35])}
     module = found(nodes, {**weights, "positions": weight(1, 1, 4, 35)}, tmp_path, IMAGES)
     assert roles(module) == {"w": "trains", "positions": "trains"}
+
+
+def test_a_class_token_trains_and_padding_does_not(tmp_path: Path) -> None:
+    """The token is expanded to the batch, and positions are cut to the length of the sequence."""
+    nodes = [
+        node("MatMul", ["x", "w"], ["h"]),
+        node("Shape", ["x"], ["n"], start=0, end=1),
+        node("Concat", ["n", "ones"], ["shape"], axis=0),
+        node("Expand", ["token", "shape"], ["tokens"]),
+        node("Concat", ["tokens", "h", "padding"], ["all"], axis=1),
+        node("Shape", ["all"], ["length"], start=1, end=2),
+        node("Slice", ["positions", "zero", "length", "axis"], ["at"]),
+        node("Add", ["all", "at"], ["y"]),
+    ]
+    weights = {
+        "w": weight(0, 6, 4),
+        "ones": np.array([1, 1]),
+        "token": weight(1, 1, 1, 4),
+        "padding": np.zeros((1, 2, 4), np.float32),
+        "positions": weight(2, 1, 9, 4),
+        "zero": np.array([0]),
+        "axis": np.array([1]),
+    }
+    module = found(nodes, weights, tmp_path, [value("x", [1, "T", 6])])
+    assert roles(module) == dict.fromkeys(["w", "token", "positions"], "trains")
+    assert [weight_of(module, n).layer for n in ("token", "positions")] == ["all", "y"]
 
 
 def test_a_tied_embedding_stays_tied(tmp_path: Path) -> None:

@@ -43,22 +43,27 @@ SETTINGS = {
     "Pow": frozenset({1}),
     "QuantizeLinear": frozenset({1, 2}),
 }
-# They leave the numbers of a weight as they are.
+# First states, which are weights unless all values are alike: then nobody has learnt them.
+STATES: Mapping[str, frozenset[int]] = {
+    "GRU": frozenset({5}),
+    "LSTM": frozenset({5, 6}),
+    "RNN": frozenset({5}),
+}
+# They hand on a weight of a single number as it is.
 MOVING = frozenset(
     {
         "Cast",
         "Concat",
-        "Expand",
         "Flatten",
         "Identity",
         "Reshape",
         "Slice",
         "Split",
         "Squeeze",
-        "Tile",
         "Transpose",
         "Unsqueeze",
     }
 )
-# A constant of several values here is a bias or a scale, unless it meets the input itself.
+# A constant of several values here is a bias or a scale, unless it meets the input itself. So is one
+# beside features in a Concat (the token of a class), unless it is padding: all values alike.
 ELEMENTWISE = frozenset({"Add", "Sub", "Mul", "Div"})

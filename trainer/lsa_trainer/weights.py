@@ -25,7 +25,16 @@ from lsa_onnx.rewrite.graph import (
 )
 from lsa_onnx.structure import first_output
 from lsa_onnx.weights import element_count
-from lsa_trainer.places import ELEMENTWISE, FLOATS, LINEAR, MOVING, SETTINGS, SLOTS, STATISTICS
+from lsa_trainer.places import (
+    ELEMENTWISE,
+    FLOATS,
+    LINEAR,
+    MOVING,
+    SETTINGS,
+    SLOTS,
+    STATES,
+    STATISTICS,
+)
 
 Use = tuple[str, int]
 Role = Literal["statistics", "weight", "inner", "constant"]
@@ -128,9 +137,11 @@ class _Search:
         self._makers = producers(model.graph)
         self._used = names_in_use(model.graph)
         inputs = [value.name for value in true_inputs(model.graph)]
-        self._of_input = dependents(model.graph, inputs)
+        # By value: an Expand to the size of the batch still gives copies of a constant.
+        self._of_input = dependents(model.graph, inputs, by_value=True)
         linear = [n.output[0] for n in model.graph.node if self._mixes(n)]
-        self._mixed = dependents(model.graph, [name for name in linear if name in self._of_input])
+        sources = [name for name in linear if name in self._of_input]
+        self._mixed = dependents(model.graph, sources, by_value=True)
 
     def run(self) -> Constants:
         weights: list[Weight] = []
@@ -146,14 +157,15 @@ class _Search:
     def _role(self, tensor: onnx.TensorProto) -> Role:
         if tensor.data_type not in FLOATS:
             return "weight" if self._is_quantised(tensor.name) else "constant"
-        found = set(self._roles(tensor.name, element_count(tensor), set()))
+        found = set(self._roles(tensor.name, tensor, set()))
         return next((role for role in _BY_RANK if role in found), "constant")
 
-    def _roles(self, name: str, elements: int, seen: set[str]) -> Iterator[Role]:
-        """What ``name`` is to each node that reads it, also behind nodes of constants alone."""
+    def _roles(self, name: str, tensor: onnx.TensorProto, seen: set[str]) -> Iterator[Role]:
+        """What ``name``, made of ``tensor``, is to its readers, also behind nodes of constants alone."""
+        elements = element_count(tensor)
         for node in self._readers.get(name, ()):
             places = [i for i, given in enumerate(node.input) if given == name]
-            yield from (self._role_at(node, place, elements) for place in places)
+            yield from (self._role_at(node, place, tensor) for place in places)
             if not places and elements > 1:
                 yield "inner"
             if elements == 1 and node.op_type not in MOVING:
@@ -163,16 +175,19 @@ class _Search:
             for result in node.output:
                 if result and result not in self._of_input and result not in seen:
                     seen.add(result)
-                    yield from self._roles(result, elements, seen)
+                    yield from self._roles(result, tensor, seen)
 
-    def _role_at(self, node: onnx.NodeProto, place: int, elements: int) -> Role:
+    def _role_at(self, node: onnx.NodeProto, place: int, tensor: onnx.TensorProto) -> Role:
         if place in STATISTICS.get(node.op_type, ()):
             return "statistics"
         if node.op_type == "Gather" and not self._is_lookup(node):
             return "constant"
+        if place in STATES.get(node.op_type, ()) and tensor.name in self._filled:
+            return "constant"
         if place in SLOTS.get(node.op_type, ()):
             return "weight"
-        if node.op_type in ELEMENTWISE and elements > 1:
+        joined = node.op_type == "Concat" and tensor.name not in self._filled
+        if (joined or node.op_type in ELEMENTWISE) and element_count(tensor) > 1:
             others = [name for i, name in enumerate(node.input) if i != place]
             return "weight" if any(name in self._mixed for name in others) else "constant"
         return "constant"

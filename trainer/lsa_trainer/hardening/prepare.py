@@ -115,6 +115,8 @@ def prepare(
     trainee = _trainee(subject, module, [*outputs, *chosen.layers], device)
     data = _widened(TrainingSet.of(subject, device))
     targets, taught = _targets(trainee.reading(outputs), data, outputs, head)
+    if taught and head is None:
+        _require_attack(chosen, options)
     parts = _split(data, targets, options, head)
     job = Job(
         trainee=trainee,
@@ -204,6 +206,19 @@ def _targets(
     if data.y is not None and len(outputs) == 1 and answers[0].numel() == data.y.numel():
         return (data.y.to(answers[0].dtype).reshape(answers[0].shape),), False
     return tuple(answers), True
+
+
+def _require_attack(chosen: Chosen, options: HardenOptions) -> None:
+    """Refuse to fit a model to its own answers where it is only asked for those.
+
+    Raises:
+        DataError: That is so.
+    """
+    if options.base == "standard" and not chosen.layers:
+        raise DataError(
+            "--base 'standard' fits a model without classes to its own answers here, which it gives already; "
+            "give targets with the data, a base that attacks such as at-pgd, or layers to regularise"
+        )
 
 
 def _answers(

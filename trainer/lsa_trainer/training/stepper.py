@@ -32,11 +32,6 @@ _UNREACHED = (
     "Sign and Round; please report this model"
 )
 
-_LEARNT = (
-    "the loss is 0 at the first step, so there is nothing to learn: the model fits its targets already, "
-    "which it does where its own answers stand for labels; give labels, or --base at-pgd"
-)
-
 
 class TrainingFailed(LsaError):
     """Training cannot go on; what was saved before stays: exit code 2."""
@@ -94,7 +89,7 @@ class Stepper:
         if not found.total.requires_grad:
             raise TrainingFailed(_UNREACHED)
         self.fabric.backward(found.total)
-        unreached = [] if state.step else self._unreached(found)
+        unreached = [] if state.step else self._unreached()
         self._clip(state)
         state.optimizer.step()
         self._share_statistics()
@@ -127,7 +122,7 @@ class Stepper:
 
         return call
 
-    def _unreached(self, found: Losses) -> list[str]:
+    def _unreached(self) -> list[str]:
         """Weights that no gradient reaches.
 
         Raises:
@@ -139,7 +134,7 @@ class Stepper:
             if parameter.grad is None or not bool(parameter.grad.any())
         ]
         if len(still) == len(self.job.parameters):
-            raise TrainingFailed(_UNREACHED if float(found.total.detach()) else _LEARNT)
+            raise TrainingFailed(_UNREACHED)
         return still
 
     def _clip(self, state: State) -> None:
