@@ -14,6 +14,13 @@ settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
 
+# Each worker of pytest-xdist keeps to a processor of its own: runtimes that start a thread for each
+# processor would otherwise wait for those of the other workers.
+_WORKER = os.environ.get("PYTEST_XDIST_WORKER")
+if _WORKER and hasattr(os, "sched_setaffinity"):
+    _PROCESSORS = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {_PROCESSORS[int(_WORKER.removeprefix("gw")) % len(_PROCESSORS)]})
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 

@@ -7,22 +7,22 @@ import numpy as np
 import onnx
 import pytest
 
+from benchmarks import attack, timing, torch_models
+from benchmarks.models import MODELS
+from benchmarks.scan import plain_session
 from lsa_onnx.rewrite import Scored
 from lsa_onnx.rewrite.differentiate import differentiate
 from lsa_onnx.rewrite.objectives import Objective
 from tests.graphs import fixed_batch_net, samples, save
 
-pytest.importorskip("torch", reason="the benchmark compares with torch")
-
-from benchmarks import attack, timing, torch_models
-from benchmarks.models import MODELS
-from benchmarks.scan import plain_session
-
 # Sizes small enough for a unit test, (image, channels).
 SIZES = {"resnet18": (64, 3), "vgg19": (32, 3), "vit_small": (32, 3), "mnist_b": (32, 1)}
 
 
-@pytest.fixture(scope="module", params=sorted(SIZES))
+@pytest.fixture(
+    scope="module",
+    params=["mnist_b", *(pytest.param(n, marks=pytest.mark.slow) for n in SIZES if n != "mnist_b")],
+)
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -122,6 +122,33 @@ def test_weights_that_are_quantised_on_the_way_train(tmp_path: Path) -> None:
     np.testing.assert_allclose(module.weight("w").grad, np.full((6, 4), 2.0))
 
 
+@pytest.mark.parametrize("convolves", [False, True])
+def test_gradients_reach_the_input_of_a_dynamically_quantised_layer(
+    convolves: bool, tmp_path: Path
+) -> None:
+    """As through the layer in floats, and the numbers are those of the runtime."""
+    kind, places = ("ConvInteger", (6, 3, 2, 2)) if convolves else ("MatMulInteger", (6, 4))
+    nodes = [
+        node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]),
+        node(kind, ["q", "w8", "z"], ["i"]),
+        node("Cast", ["i"], ["f"], to=onnx.TensorProto.FLOAT),
+        node("Mul", ["f", "s"], ["y"]),
+    ]
+    w8 = np.random.default_rng(0).integers(-9, 9, places).astype(np.int8)
+    shape = (2, 3, 5, 7) if convolves else (2, 6)
+    proto = model(nodes, [value("x", ["N", *shape[1:]])], [value("y", None)], {"w8": w8})
+    module = loaded(proto, tmp_path)
+    x = samples(1, *shape) - 0.3
+    theirs = run(proto, {"x": x})["y"]
+    np.testing.assert_allclose(run_torch(module, {"x": x})["y"], theirs, rtol=1e-4, atol=1e-5)
+    given = torch.from_numpy(x).requires_grad_()
+    module(given).sum().backward()
+    plain = torch.from_numpy(x).requires_grad_()
+    w = torch.from_numpy(w8).float()
+    (torch.conv2d(plain, w) if convolves else plain @ w).sum().backward()
+    torch.testing.assert_close(given.grad, plain.grad)
+
+
 def test_weights_in_a_body_are_frozen(tmp_path: Path) -> None:
     def branch(name: str) -> onnx.GraphProto:
         inner = [node("MatMul", ["h", f"inner {name}"], [f"o_{name}"])]

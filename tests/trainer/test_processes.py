@@ -59,6 +59,7 @@ def assert_alike(tmp_path: Path, changes: dict[str, Any]) -> None:
         assert two == one, key
 
 
+@pytest.mark.slow
 def test_two_processes_descend_as_one(tmp_path: Path) -> None:
     assert_alike(tmp_path, {**LONG, "gamma": "auto"})
 

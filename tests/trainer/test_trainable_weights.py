@@ -12,7 +12,7 @@ import torch
 from onnx import numpy_helper
 
 from tests import graphs
-from tests.graphs import node, samples, value, weight
+from tests.graphs import Array, node, samples, value, weight
 from tests.trainer.constants_of import found, roles, weight_of
 from tests.trainer.on_torch import loaded
 

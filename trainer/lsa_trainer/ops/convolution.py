@@ -89,6 +89,7 @@ def conv_integer(
 ) -> Tensor:
     """The convolution of bytes less their zero points, as int32; w may have one for each output.
 
+    Of the floats that ``quantisation`` gives in place of bytes, as floats: a gradient goes through them.
     In doubles, which hold every sum exactly and which all devices multiply.
     """
     signal, kernel = x.double(), w.double()
@@ -105,7 +106,7 @@ def conv_integer(
         pads=pads,
         strides=strides,
     )
-    return y.to(torch.int32)
+    return y if x.is_floating_point() else y.to(torch.int32)
 
 
 @operator("ConvTranspose", refuse=_too_many_axes)

@@ -75,6 +75,7 @@ def matmul_integer(
 ) -> Tensor:
     """The matrix product of bytes less their zero points, as int32.
 
+    Of the floats that ``quantisation`` gives in place of bytes, as floats: a gradient goes through them.
     A zero point is one number, or one for each row of a and each column of b. In doubles, which hold
     every sum exactly and which all devices multiply.
     """
@@ -84,7 +85,8 @@ def matmul_integer(
         left = left - (a_zero_point.unsqueeze(-1) if by_row else a_zero_point)
     if b_zero_point is not None:
         right = right - b_zero_point
-    return torch.matmul(left, right).to(torch.int32)
+    product = torch.matmul(left, right)
+    return product if a.is_floating_point() else product.to(torch.int32)
 
 
 @operator("FusedMatMul", "TransposeMatMul", domain=_MICROSOFT)
