@@ -40,22 +40,12 @@ from benchmarks.timing import Effort, Ratio, Side, interleaved, milliseconds  # 
 from benchmarks.torch_models import torch_twin, use_threads  # noqa: E402
 from lsa_onnx.runtime.devices import thread_count  # noqa: E402
 from lsa_trainer.module import OnnxModule, load  # noqa: E402
-from lsa_trainer.objectives import ClassLoss  # noqa: E402
 from lsa_trainer.options import TrainingOptions  # noqa: E402
 from lsa_trainer.trainee import Job, OnnxTrainee  # noqa: E402
-from lsa_trainer.training.alarms import Best, EarlyStop, OverfittingAlarm  # noqa: E402
+from lsa_trainer.training.assembly import assemble  # noqa: E402
 from lsa_trainer.training.data import TrainingSet  # noqa: E402
-from lsa_trainer.training.minibatches import Material, Minibatches  # noqa: E402
-from lsa_trainer.training.opponent import Opponent  # noqa: E402
-from lsa_trainer.training.schedules import Schedule  # noqa: E402
-from lsa_trainer.training.setup import (  # noqa: E402
-    attack_for,
-    launch,
-    optimizer_for,
-    specification,
-)
-from lsa_trainer.training.state import State  # noqa: E402
-from lsa_trainer.training.stepper import Stepper  # noqa: E402
+from lsa_trainer.training.minibatches import Material  # noqa: E402
+from lsa_trainer.training.setup import launch  # noqa: E402
 
 RESULTS = ROOT / "benchmarks/results/train.md"
 EPS, STEPS, STEP_SIZE, LR = 8 / 255, 7, 2 / 255, 1e-4
@@ -217,23 +207,11 @@ def our_step(
     trainee = OnnxTrainee(module, [output, *layers], module.input_names)
     parameters = {w.name: module.weight(w.name) for w in module.constants.weights}
     job = Job(trainee, (output,), layers, parameters)
-    fabric = launch(options, device)
     data = TrainingSet(x, y)
-    criterion = ClassLoss()
-    opponent = Opponent(job, trainee.reading([output]), criterion)
     material = Material(data, (y,), data, (y,))
-    minibatches = Minibatches(material, opponent, attack_for(options, job), options, fabric)
-    optimizer = optimizer_for(list(parameters.values()), options)
-    net, optimizer = fabric.setup(trainee, optimizer, move_to_device=False)
-    schedule = Schedule("constant", minibatches.total)
-    stepper = Stepper(
-        job, net, trainee.reading(list(layers)), minibatches, schedule, options, fabric
-    )
-    state = State(
-        job, optimizer, None, Best(1.0, 1.0), EarlyStop(0), OverfittingAlarm(), best_weights={}
-    )
-    spec = specification(options, job, criterion, dict.fromkeys(layers, 1.0), exact_batching=True)
-    return lambda: stepper.step(state, spec)
+    parts = assemble(job, material, options, launch(options, device), None)
+    spec = parts.specify(dict.fromkeys(layers, 1.0))
+    return lambda: parts.stepper.step(parts.state, spec)
 
 
 def first_activation(module: OnnxModule) -> str:

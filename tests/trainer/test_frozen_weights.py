@@ -12,9 +12,9 @@ import torch
 from onnx import helper, numpy_helper
 
 from tests import graphs
-from tests.graphs import Array, node, samples, weight
+from tests.graphs import Array, model, node, run, samples, value, weight
 from tests.trainer.constants_of import found, roles, weight_of
-from tests.trainer.on_torch import loaded, require_equal
+from tests.trainer.on_torch import loaded, require_equal, run_torch
 
 # Equal constants that an exporter merged
 
@@ -138,6 +138,7 @@ def test_gradients_reach_the_input_of_a_dynamically_quantised_layer(
     shape = (2, 3, 5, 7) if convolves else (2, 6)
     proto = model(nodes, [value("x", ["N", *shape[1:]])], [value("y", None)], {"w8": w8})
     module = loaded(proto, tmp_path)
+    assert roles(module) == {"w8": "quantised to int8: harden the float model and quantise again"}
     x = samples(1, *shape) - 0.3
     theirs = run(proto, {"x": x})["y"]
     np.testing.assert_allclose(run_torch(module, {"x": x})["y"], theirs, rtol=1e-4, atol=1e-5)

@@ -43,6 +43,12 @@ SETTINGS = {
     "Pow": frozenset({1}),
     "QuantizeLinear": frozenset({1, 2}),
 }
+# Where integers stand for a weight.
+QUANTISED: Mapping[str, frozenset[int]] = {
+    "ConvInteger": frozenset({1}),
+    "DequantizeLinear": frozenset({0}),
+    "MatMulInteger": frozenset({1}),
+}
 # First states, which are weights unless all values are alike: then nobody has learnt them.
 STATES: Mapping[str, frozenset[int]] = {
     "GRU": frozenset({5}),

@@ -30,6 +30,7 @@ from lsa_trainer.places import (
     FLOATS,
     LINEAR,
     MOVING,
+    QUANTISED,
     SETTINGS,
     SLOTS,
     STATES,
@@ -203,7 +204,9 @@ class _Search:
 
     def _is_quantised(self, name: str) -> bool:
         readers = self._readers.get(name, ())
-        return any(n.op_type == "DequantizeLinear" and n.input[0] == name for n in readers)
+        return any(
+            n.input[place] == name for n in readers for place in QUANTISED.get(n.op_type, ())
+        )
 
     def _copies(self, tensor: onnx.TensorProto, role: Role) -> list[Weight]:
         weight = Weight(

@@ -10,44 +10,28 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
 from lsa_trainer.listener import TrainingListener
-from lsa_trainer.objectives import ClassLoss, Criterion, StepSpec
+from lsa_trainer.objectives import StepSpec
 from lsa_trainer.options import TrainingOptions
 from lsa_trainer.trainee import Job
 from lsa_trainer.training import checkpoint as checkpoints
-from lsa_trainer.training.alarms import Best, EarlyStop, OverfittingAlarm
-from lsa_trainer.training.averaging import Average
+from lsa_trainer.training.alarms import Best
+from lsa_trainer.training.assembly import assemble
 from lsa_trainer.training.balancing import layer_weights
 from lsa_trainer.training.checkpoint import Checkpoint
-from lsa_trainer.training.minibatches import Material, Minibatches
-from lsa_trainer.training.opponent import Opponent
+from lsa_trainer.training.minibatches import Material
 from lsa_trainer.training.reporting import Reporter, step_values
-from lsa_trainer.training.schedules import Schedule
-from lsa_trainer.training.setup import (
-    attack_for,
-    attack_to_validate_with,
-    criterion_for,
-    optimizer_for,
-    specification,
-)
 from lsa_trainer.training.state import State, write
-from lsa_trainer.training.stepper import Stepper
-from lsa_trainer.training.validation import Scores, Validator
+from lsa_trainer.training.validation import Scores
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 _ROLL_BACK = 0.5
-# Samples on which the scale of the logits is measured.
-_FIRST = 256
 
 
 @dataclass(frozen=True)
@@ -124,34 +108,8 @@ class _Run:
         self._folder, self._record = folder, dict(record)
         checkpoints.make_folder(folder)
         found = checkpoints.load(folder)
-        answers = job.trainee.reading(job.outputs)
-        self._criterion = _criterion(options, job, material, answers, found)
-        opponent = Opponent(job, answers, self._criterion)
-        attack = attack_for(options, job)
-        self._minibatches = Minibatches(material, opponent, attack, options, fabric)
-        self._total = self._minibatches.total
-        self._validator = Validator(
-            opponent,
-            material.validation,
-            material.validation_targets,
-            attack_to_validate_with(options, job),
-            options.validation_steps,
-            options.seed,
-        )
-        self._specify = partial(
-            specification,
-            options,
-            job,
-            self._criterion,
-            # One pass for x and x̂ needs samples that do not see each other, and nothing beside x.
-            exact_batching=options.batch_norm == "frozen"
-            and not material.training.extra
-            and not getattr(job.trainee, "one_by_one", False),
-        )
-        net, optimizer = _shared(job, options, fabric)
-        schedule, alone = _schedule(options, self._total), _layers_alone(job, options, net)
-        self._stepper = Stepper(job, net, alone, self._minibatches, schedule, options, fabric)
-        self._state = _fresh_state(job, options, optimizer)
+        self._parts = assemble(job, material, options, fabric, found)
+        self._state, self._total = self._parts.state, self._parts.minibatches.total
         self._resumed = self._resume(found)
         self._reporter = Reporter(
             folder,
@@ -168,7 +126,7 @@ class _Run:
         self._reporter.say(*self._resumed)
         if not state.history:
             self._begin()
-        spec = self._specify(state.fixed["gammas"])
+        spec = self._parts.specify(state.fixed["gammas"])
         self._reporter.begin(self._total, state.step, state.fixed["gammas"])
         while state.step < self._total and not state.stop.due:
             self._one_step(spec)
@@ -186,7 +144,7 @@ class _Run:
 
     @property
     def _validate_every(self) -> int:
-        return max(round(self._options.validate_every * self._minibatches.per_epoch), 1)
+        return max(round(self._options.validate_every * self._parts.minibatches.per_epoch), 1)
 
     def _resume(self, found: Checkpoint | None) -> list[str]:
         """Go on from a checkpoint, if there is one; what to say of it."""
@@ -197,16 +155,17 @@ class _Run:
 
     def _begin(self) -> None:
         """Score the model as it is, measure what holds for the whole run, and save it."""
-        state, scores = self._state, self._validator()
+        state, scores = self._state, self._parts.validator()
         best = Best(scores.clean, self._options.max_clean_drop)
         state.best = best.after(0, scores.clean, scores.robust)
         state.keep_best()
         state.alarm, _ = state.alarm.after(0, scores.one_step, scores.robust)
         state.stop = state.stop.after(scores.robust)
         state.history = [{"step": 0, **scores.to_record()}]
-        temperature = getattr(self._criterion, "temperature", 1.0)
+        temperature = getattr(self._parts.criterion, "temperature", 1.0)
+        parts = self._parts
         gammas = layer_weights(
-            self._options.gamma, self._job, self._minibatches, self._specify, self._fabric
+            self._options.gamma, self._job, parts.minibatches, parts.specify, self._fabric
         )
         state.fixed = {"temperature": temperature, "gammas": gammas}
         if temperature != 1:
@@ -218,7 +177,7 @@ class _Run:
         self._save()
 
     def _one_step(self, spec: StepSpec) -> None:
-        done = self._stepper.step(self._state, spec)
+        done = self._parts.stepper.step(self._state, spec)
         if done.unreached:
             self._reporter.say(f"no gradient reaches {', '.join(done.unreached)} in the first step")
         values = step_values(self._job, done.losses, done.batch, done.lr, self._fabric)
@@ -228,7 +187,7 @@ class _Run:
         """Score the model; keep it if it is the best, go back if it collapsed."""
         state = self._state
         with _averaged(state):
-            scores = self._validator()
+            scores = self._parts.validator()
             chosen = state.best.after(state.step, scores.clean, scores.robust)
             if chosen.step == state.step:
                 state.keep_best()
@@ -268,64 +227,6 @@ class _Run:
             notes=notes,
             seconds=seconds,
         )
-
-
-def _first(answers: Any, material: Material) -> Tensor:
-    """The first output for some training samples."""
-    device = material.training.x.device
-    index = torch.arange(min(_FIRST, len(material.training)), device=device)
-    part = material.training.rows(index)
-    answers.eval()
-    with torch.no_grad():
-        values = answers(part.x, *part.extra.values())
-    first: Tensor = next(iter(values.values()))
-    return first
-
-
-def _schedule(options: TrainingOptions, total: int) -> Schedule:
-    warmup = min(round(options.warmup * total), total - 1)
-    return Schedule(options.schedule, total, warmup=warmup)  # type: ignore[arg-type]
-
-
-def _criterion(
-    options: TrainingOptions, job: Job, material: Material, answers: Any, found: Checkpoint | None
-) -> Criterion:
-    """What outputs are held to: as it was before the first step, wherever the run goes on from."""
-    criterion = criterion_for(options, job, material.targets, _first(answers, material))
-    if found is None or not isinstance(criterion, ClassLoss):
-        return criterion
-    return replace(criterion, temperature=found.record["fixed"]["temperature"])
-
-
-def _shared(job: Job, options: TrainingOptions, fabric: Fabric) -> tuple[Any, Any]:
-    """The module and its optimizer as the processes share them."""
-    module: Any = job.trainee.reading([*job.outputs, *job.layers])
-    if options.compile:
-        module = torch.compile(module)
-    optimizer = optimizer_for(list(job.parameters.values()), options)
-    net, optimizer = fabric.setup(module, optimizer, move_to_device=False)
-    return net, optimizer
-
-
-def _layers_alone(job: Job, options: TrainingOptions, net: Any) -> Any:
-    """The module up to the regularised layers; all of it where clean passes update statistics."""
-    if not job.layers or options.batch_norm != "frozen":
-        return net
-    module = job.trainee.reading(job.layers)
-    return torch.compile(module) if options.compile else module
-
-
-def _fresh_state(job: Job, options: TrainingOptions, optimizer: Any) -> State:
-    weights = {**job.parameters, **job.statistics}
-    return State(
-        job=job,
-        optimizer=optimizer,
-        average=Average(weights, options.ema) if options.ema else None,
-        best=Best(1.0, options.max_clean_drop),
-        stop=EarlyStop(options.patience or 0),
-        alarm=OverfittingAlarm(),
-        best_weights={},
-    )
 
 
 @contextlib.contextmanager
