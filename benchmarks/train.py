@@ -45,7 +45,7 @@ from lsa_trainer.trainee import Job, OnnxTrainee  # noqa: E402
 from lsa_trainer.training.assembly import assemble  # noqa: E402
 from lsa_trainer.training.data import TrainingSet  # noqa: E402
 from lsa_trainer.training.minibatches import Material  # noqa: E402
-from lsa_trainer.training.setup import launch  # noqa: E402
+from lsa_trainer.training.setup import keep_channels_last, launch  # noqa: E402
 
 RESULTS = ROOT / "benchmarks/results/train.md"
 EPS, STEPS, STEP_SIZE, LR = 8 / 255, 7, 2 / 255, 1e-4
@@ -138,7 +138,7 @@ class Sides:
         require_equal(module, source, x[:8])
         return cls(
             bare=bare_step(source, x[: case.batch], y[: case.batch]),
-            plain=our_step(module, x, y, case.batch, device, regularised=False),
+            plain=our_step(copy.deepcopy(module), x, y, case.batch, device, regularised=False),
             regularised=our_step(copy.deepcopy(module), x, y, case.batch, device, regularised=True),
             source=forward_backward(source, x[: case.batch], y[: case.batch]),
             module=forward_backward(module, x[: case.batch], y[: case.batch]),
@@ -188,6 +188,7 @@ def our_step(
     regularised: bool,
 ) -> Side:
     """A step of ``lsa_trainer`` on the same model."""
+    keep_channels_last(module)
     output = module.output_names[0]
     layer = first_activation(module)
     options = TrainingOptions(
@@ -206,7 +207,7 @@ def our_step(
     layers = {layer: 0} if regularised else {}
     trainee = OnnxTrainee(module, [output, *layers], module.input_names)
     parameters = {w.name: module.weight(w.name) for w in module.constants.weights}
-    job = Job(trainee, (output,), layers, parameters)
+    job = Job(trainee, (output,), layers, parameters, channel_axis=1)
     data = TrainingSet(x, y)
     material = Material(data, (y,), data, (y,))
     parts = assemble(job, material, options, launch(options, device), None)

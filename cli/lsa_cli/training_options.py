@@ -59,7 +59,7 @@ _GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("flip", "", "Mirror every other image."),
         ("batch_norm", "frozen|clean|all", "Statistics: the file's, or the batch's in clean or all passes."),
         ("precision", "NAME", f"{', '.join(PRECISIONS)}."),
-        ("channels_last", "", "Keep images in that memory format."),
+        ("channels_last", "", "Keep images in the memory format that is fastest for convolutions."),
         ("compile", "", "Compile the module with torch.compile."),
         ("allow_frozen", "", "Train also where less than 90 % of the weights can be trained."),
     ),

@@ -31,7 +31,7 @@ ODD: dict[str, Any] = {
     "eps_warmup": 0.5, "epochs": 9, "batch_size": 11, "optimizer": "sgd", "lr": 0.5,
     "momentum": 0.25, "weight_decay": 0.5, "schedule": "step", "warmup": 0.25, "ema": 0.5,
     "clip": 2.0, "crop": 2, "flip": True, "batch_norm": "clean", "precision": "bf16-mixed",
-    "channels_last": True, "compile": True, "validate_every": 0.5, "validation_steps": 3,
+    "channels_last": False, "compile": True, "validate_every": 0.5, "validation_steps": 3,
     "patience": 4, "max_clean_drop": 0.25, "checkpoint_every": 6, "tensorboard": True,
     "report": Path("scan.json"), "mvl": ("r", "s,t"), "validation": 12, "verification": 13,
     "verify_attack": "square", "verify_steps": 14, "allow_frozen": True, "force": True,
@@ -79,8 +79,8 @@ def test_every_flag_reaches_its_option() -> None:
     words = []
     for name, value in ODD.items():
         flag = {"max_memory_bytes": "--max-memory"}.get(name, "--" + name.replace("_", "-"))
-        if value is True:
-            words += [flag]
+        if isinstance(value, bool):
+            words += [flag if value else f"--no-{flag.removeprefix('--')}"]
         elif name in ("range", "mean", "std"):
             words += [flag, ",".join(map(str, value))]
         else:

@@ -24,7 +24,7 @@ from lsa_trainer.trainee import BATCH_NORM_LAYERS, Job, SourceTrainee
 from lsa_trainer.training.data import TrainingSet, split
 from lsa_trainer.training.loop import Trained, train
 from lsa_trainer.training.minibatches import Material
-from lsa_trainer.training.setup import launch
+from lsa_trainer.training.setup import keep_channels_last, launch
 
 Samples: TypeAlias = Tensor | NDArray[Any]
 
@@ -85,7 +85,7 @@ def fit(
     data = TrainingSet(data.x.to(fabric.device), data.y)
     module.to(fabric.device)
     if options.channels_last:
-        module.to(memory_format=torch.channels_last)
+        keep_channels_last(module)
     job = _job(module, data, layers, options, (low, high))
     trained = train(
         job,

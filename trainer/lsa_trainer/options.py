@@ -58,7 +58,7 @@ class TrainingOptions:
         batch_norm: Statistics that BatchNormalization uses and updates in training: "frozen" (those of the
             file), "clean" (those of the batch in clean passes), "all".
         precision: One of ``PRECISIONS``.
-        channels_last: Keep images in that memory format.
+        channels_last: Keep images in that memory format, in which convolutions are fastest.
         compile: Compile the module with ``torch.compile``.
         validate_every: Epochs between validations.
         validation_steps: Gradient steps of the validation attack; more than the training attack has.
@@ -96,7 +96,7 @@ class TrainingOptions:
     flip: bool = False
     batch_norm: BatchNorm = "frozen"
     precision: str = "32-true"
-    channels_last: bool = False
+    channels_last: bool = True
     compile: bool = False
     validate_every: float = 1.0
     validation_steps: int = 20

@@ -23,6 +23,7 @@ from lsa_trainer.trainee import Job, OnnxTrainee
 from lsa_trainer.training.data import Split, TrainingSet, split
 from lsa_trainer.training.minibatches import Material
 from lsa_trainer.training.opponent import predicted
+from lsa_trainer.training.setup import keep_channels_last
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -109,7 +110,7 @@ def prepare(
     device = fabric.device
     module.to(device)
     if options.channels_last:
-        module.to(memory_format=torch.channels_last)
+        keep_channels_last(module)
     head = find_head(subject.model.proto, lowest_wins=options.decision == "min")
     outputs = _outputs(subject, module, head)
     trainee = _trainee(subject, module, [*outputs, *chosen.layers], device)

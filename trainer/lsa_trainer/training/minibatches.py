@@ -112,6 +112,6 @@ class Minibatches:
 
     def _augmented(self, part: TrainingSet, index: Tensor, epoch: int) -> TrainingSet:
         x = self._augment(part.x, index, epoch)
-        if self._options.channels_last and x.ndim == 4:
+        if self._options.channels_last and x.ndim == 4 and self._opponent.job.channel_axis == 1:
             x = x.contiguous(memory_format=torch.channels_last)
         return TrainingSet(x, part.y, part.extra)
