@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lsa_onnx.report import text, view
@@ -160,13 +161,19 @@ def _listed(result: PerturbationResult) -> str:
     return ", ".join(names[:_NAMED]) + more if names else "no layer stands out"
 
 
-def scanned(scans: Scans) -> list[str]:
-    """What the scans ran on, and what keeps them from being compared, one sentence each."""
+def scanned(scans: Scans, folder: str) -> list[str]:
+    """What the scans ran on, and what keeps them from being compared, one sentence each.
+
+    ``folder`` is that of the hardening, which leaves there what training never saw.
+    """
     data = scans.before.data
+    unseen = Path(data.source).parent == Path(folder)
     count = text.count(data.samples, "sample")
     told = [
         f"The scan ran on {count} of {visible(data.source)}.",
-        "Training may have used them: the verdict above is on samples that it never saw.",
+        "Training never saw them."
+        if unseen
+        else "Training may have used them: the verdict above is on samples that it never saw.",
     ]
     if scans.after is not None and scans.after.data.fingerprint != data.fingerprint:
         told.append("The scan after ran on other samples than the scan before.")

@@ -45,7 +45,7 @@ def render_hardening_html(hardening: Hardening, before: Report, after: Report | 
         "scores": html_training.scores(hardening.comparison),
         "layers": html_before_after.layers(scans, hardening.layers),
         "moved": html_before_after.summary(scans),
-        "scanned": html_before_after.scanned(scans),
+        "scanned": html_before_after.scanned(scans, hardening.folder),
         "compared": after is not None,
         "scans": scans.titles,
         "perturbation": visible(scans.perturbation or ""),

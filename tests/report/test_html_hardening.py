@@ -183,14 +183,14 @@ def test_a_scan_of_another_model_is_refused(tmp_path: Path) -> None:
 def test_what_keeps_the_scans_from_being_compared_is_told() -> None:
     before = small_report()
     after = hardened(before)
-    assert len(scanned(Scans(before, after))) == len(scanned(Scans(before, None))) == 2
+    assert len(scanned(Scans(before, after), "run")) == len(scanned(Scans(before, None), "run")) == 2
     first = dataclasses.replace(after.perturbations[0], parameters={"eps": 0.1})
     other = dataclasses.replace(
         after,
         perturbations=[first, *after.perturbations[1:]],
         data=dataclasses.replace(after.data, fingerprint="0" * 64),
     )
-    assert scanned(Scans(before, other))[2:] == [
+    assert scanned(Scans(before, other), "run")[2:] == [
         "The scan after ran on other samples than the scan before.",
         "The scan after ran pgd with eps 0.1.",
     ]
@@ -271,3 +271,14 @@ def test_the_charts_can_be_used(tmp_path: Path) -> None:
         "open": True,
         "closed": 1,
     }
+
+
+@pytest.mark.parametrize(("where", "seen"), [("run", False), ("elsewhere", True)])
+def test_samples_of_the_run_itself_were_kept_from_training(where: str, seen: bool) -> None:
+    before = small_report()
+    data = dataclasses.replace(before.data, source=f"{where}/verification-0.npz")
+    before = dataclasses.replace(before, data=data)
+    found = dataclasses.replace(hardening(), folder="run")
+    html = Page(render_hardening_html(found, before)).text
+    assert ("Training may have used them" in html) is seen
+    assert ("Training never saw them" in html) is not seen
