@@ -60,7 +60,6 @@ class OnnxModule(torch.fx.GraphModule):
         Raises:
             ModelError: A tensor is not one that the graph computes.
         """
-        self._program = program
         graph = _reading(program, program.outputs if tensors is None else tensors, tensors is None)
         super().__init__(program.root, graph, "OnnxModule")
         self._program = program
