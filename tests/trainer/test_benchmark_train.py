@@ -12,7 +12,7 @@ def test_every_side_takes_a_step(tmp_path: Path) -> None:
     sides = Sides.of(Case("mnist_b", 28, 4), tmp_path, "cpu")
     for side in (sides.bare, sides.plain, sides.regularised, sides.source, sides.module):
         side()
-    assert float(sides.plain().losses.total) > 0
+    assert float(sides.plain().losses.base) > 0
     assert sides.regularised().losses.cms.keys() != sides.plain().losses.cms.keys()
 
 
