@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -153,6 +154,8 @@ def run_hardening(
     """Harden a file. torch is loaded here and not before."""
     from lsa_trainer.hardening import harden
 
+    # It tells of every process and precision that it sets up.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     return harden(model, targets.output, options, folder=targets.folder, listener=terminal)
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lsa_onnx.errors import DataError
+from lsa_onnx.errors import DataError, DeviceError
 from lsa_trainer.training import checkpoint
 from lsa_trainer.training.log import read_log
 from lsa_trainer.training.stepper import TrainingFailed
@@ -107,3 +107,9 @@ def test_a_log_for_tensorboard_needs_its_extra(
     monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
     with pytest.raises(DataError, match=r"lsa-onnx\[tensorboard\]"):
         run(job(mlp()), tmp_path, options(tensorboard=True))
+
+
+def test_half_precision_needs_a_gpu(tmp_path: Path) -> None:
+    how = options(precision="16-mixed")
+    with pytest.raises(DeviceError, match="'16-mixed' needs a CUDA device.* bf16-mixed"):
+        run(job(mlp(), ["1"]), tmp_path, how)

@@ -41,12 +41,18 @@ def launch(options: TrainingOptions, device: str) -> Fabric:
         device: "auto", "cpu", "cuda" or "cuda:N".
 
     Raises:
-        DeviceError: The device is not there.
+        DeviceError: The device is not there, or cannot train at this precision.
     """
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     world = int(os.environ.get("WORLD_SIZE", "1"))
+    accelerator = _accelerator(device, here)
+    if options.precision == "16-mixed" and accelerator["accelerator"] == "cpu":
+        raise DeviceError(
+            "--precision '16-mixed' needs a CUDA device, and training is to run on the CPU; use bf16-mixed or "
+            "32-true"
+        )
     fabric = Fabric(
-        **_accelerator(device, here),
+        **accelerator,
         num_nodes=max(world // here, 1),
         strategy="ddp" if world > 1 else "auto",
         precision=options.precision,
