@@ -111,5 +111,5 @@ def test_a_log_for_tensorboard_needs_its_extra(
 
 def test_half_precision_needs_a_gpu(tmp_path: Path) -> None:
     how = options(precision="16-mixed")
-    with pytest.raises(DeviceError, match="'16-mixed' needs a CUDA device.* bf16-mixed"):
+    with pytest.raises(DeviceError, match=r"'16-mixed' needs a CUDA device.* bf16-mixed"):
         run(job(mlp(), ["1"]), tmp_path, how)
