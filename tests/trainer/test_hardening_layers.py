@@ -12,6 +12,7 @@ from lsa_onnx.errors import DataError, ModelError
 from lsa_onnx.report import read_report, write_json
 from lsa_onnx.scan import ScanOptions, scan
 from lsa_trainer.hardening import harden
+from lsa_trainer.options import HardenOptions
 from tests import graphs
 from tests.trainer import fragile
 from tests.trainer.fragile import options
@@ -78,3 +79,19 @@ def test_a_layer_without_a_batch_axis_is_refused(samples: Path, tmp_path: Path) 
     model = graphs.save(proto, tmp_path / "m.onnx")
     with pytest.raises(ModelError, match=r"layer 'all' has shape \(\) .*leave it out with --mvl"):
         harden(model, tmp_path / "hard.onnx", options(samples, mvl=("all",)))
+
+
+@pytest.mark.parametrize(
+    ("how", "steps"),
+    [
+        ({}, 30),
+        ({"steps": 40}, 120),
+        ({"verify_steps": 5}, 5),
+        ({"verify_attack": "square"}, None),
+        ({"verify_attack": "square", "verify_steps": 900}, 900),
+    ],
+)
+def test_the_verdict_is_passed_with_more_steps_than_training_takes(
+    how: dict[str, Any], steps: int | None
+) -> None:
+    assert HardenOptions(data=Path("x.npz"), **how).steps_of_verdict == steps

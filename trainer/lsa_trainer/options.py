@@ -21,6 +21,9 @@ BatchNorm = Literal["frozen", "clean", "all"]
 BASES = ("standard", "at-fgsm", "at-pgd", "at-fast", "at-apgd", "at-trades")
 OPTIMIZERS = ("adamw", "sgd")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+# The attack of the verdict takes so many steps at least, and so many times those of the training attack.
+_LEAST_VERIFY_STEPS = 30
+_STRONGER = 3
 # What the fields of these options are not part of: where results go, and who asked.
 _NOT_SAVED = frozenset({"command", "fresh"})
 # TOML value by the annotation of a field; what is not listed is a choice among texts.
@@ -121,7 +124,7 @@ class HardenOptions(TrainingOptions, SubjectOptions):
         validation: Samples held out to choose the best checkpoint by.
         verification: Samples held out for the final verdict.
         verify_attack: The attack that the verdict is passed with; stronger than the training attack.
-        verify_steps: Its gradient steps; its own number if ``None``.
+        verify_steps: Its gradient steps (queries of Square); see ``steps_of_verdict`` if ``None``.
         allow_frozen: Train also where less than 90 % of the weights can be trained.
         force: Write the file even if it is not better.
         reexport: Export the trained module anew with torch in place of writing weights back.
@@ -150,6 +153,13 @@ class HardenOptions(TrainingOptions, SubjectOptions):
         if self.verify_attack not in ATTACKS:
             raise unknown("attack", self.verify_attack, ATTACKS)
         self._require_least(validation=1, verification=1, verify_steps=1)
+
+    @property
+    def steps_of_verdict(self) -> int | None:
+        """Gradient steps of the attack that the verdict is passed with; Square has a number of its own."""
+        if self.verify_steps is not None or self.verify_attack == "square":
+            return self.verify_steps
+        return max(_LEAST_VERIFY_STEPS, _STRONGER * self.steps)
 
     def to_record(self) -> dict[str, Any]:
         """Every option as a JSON- and TOML-ready value; what is not set is left out."""

@@ -56,7 +56,7 @@ def evaluate_file(
             device=options.device,
             norm=options.norm,
             attacks=(options.verify_attack,),
-            steps=options.verify_steps,
+            steps=options.steps_of_verdict,
             eps_list=(options.eps,),
         ),
         listener,
