@@ -211,6 +211,33 @@ def page(work: Path) -> Iterator[str]:
     yield "|---|---|---|---|"
     for case in CASES:
         yield from _difference(case, rows)
+    yield BY_HAND.rstrip()
+
+
+# What the command line does with one of the models, measured by hand: the commands, and what they said.
+BY_HAND = """
+## One model, step by step
+
+`mnist-cntk.onnx` comes from CNTK, takes bytes, has its batch fixed to 1 and logits so large that the softmax saturates.
+
+```sh
+lsa-onnx harden mnist-cntk.onnx --data mnist.npz --range 0,255 --base at-fast --eps 13% --epochs 10 --lr 5e-3 \\
+    --gamma 0.3 --validation 1000 -o hardened.onnx
+lsa-onnx evaluate hardened.onnx --data mnist.npz --range 0,255 --split test --samples 1000 --attack auto \\
+    --eps-list 0,5%,10%
+lsa-onnx diff mnist-cntk.onnx hardened.onnx
+```
+
+Seven minutes on two cores (2026-11-26, seed 0). On 1,000 test images, with 95 % Wilson intervals, under `auto` with its
+full number of steps and queries:
+
+| | clean | ε = 5 % | ε = 10 % |
+|---|---|---|---|
+| before | 99.0 (98.2–99.5) | 82.5 (80.0–84.7) | 24.0 (21.5–26.7) |
+| after | 98.6 (97.7–99.2) | 96.8 (95.5–97.7) | 86.6 (84.3–88.6) |
+
+`diff` finds the same graph, the six weight tensors changed, and the provenance in the metadata.
+"""
 
 
 def _line(case: Case, method: str, rows: Sequence[Mapping[str, Any]]) -> str:
