@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     given = parser.parse_args(arguments)
     use_threads(thread_count())
-    effort = Effort(3, 1.0) if given.quick else Effort(9, 3.0)
+    effort = Effort(3, 0.5) if given.quick else Effort(7, 1.5)
     lines = []
     for line in report(effort, given.device):
         print(line, flush=True)
