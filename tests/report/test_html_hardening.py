@@ -183,7 +183,9 @@ def test_a_scan_of_another_model_is_refused(tmp_path: Path) -> None:
 def test_what_keeps_the_scans_from_being_compared_is_told() -> None:
     before = small_report()
     after = hardened(before)
-    assert len(scanned(Scans(before, after), "run")) == len(scanned(Scans(before, None), "run")) == 2
+    assert (
+        len(scanned(Scans(before, after), "run")) == len(scanned(Scans(before, None), "run")) == 2
+    )
     first = dataclasses.replace(after.perturbations[0], parameters={"eps": 0.1})
     other = dataclasses.replace(
         after,
