@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -14,8 +16,15 @@ from lsa_onnx.errors import ModelError
 from lsa_trainer.module import OnnxModule
 from lsa_trainer.ops.training import BatchNormalization
 
+BATCH_NORM_LAYERS = (
+    torch.nn.BatchNorm1d,
+    torch.nn.BatchNorm2d,
+    torch.nn.BatchNorm3d,
+    torch.nn.SyncBatchNorm,
+)
 
-class Trainee(torch.nn.Module):
+
+class Trainee(torch.nn.Module, abc.ABC):
     """A model as training calls it: ``(x, *held) → {name: tensor}``.
 
     Attributes:
@@ -23,22 +32,28 @@ class Trainee(torch.nn.Module):
     """
 
     module: torch.nn.Module
+    # Of the layers that normalise batches.
+    _kinds: ClassVar[tuple[Any, ...]] = (BatchNormalization,)
 
+    @abc.abstractmethod
     def reading(self, tensors: Iterable[str]) -> Trainee:
         """One that shares every weight with this and returns ``tensors``."""
-        raise NotImplementedError
 
     @contextlib.contextmanager
     def batch_statistics(self, active: bool) -> Iterator[None]:
         """Whether BatchNormalization uses and updates the statistics of the batch inside the block."""
-        layers = [m for m in self.modules() if isinstance(m, BatchNormalization)]
-        for layer in layers:
+        for layer in self._normalisations:
             layer.use_batch_statistics = active
         try:
             yield
         finally:
-            for layer in layers:
+            for layer in self._normalisations:
                 layer.use_batch_statistics = False
+
+    @cached_property
+    def _normalisations(self) -> list[Any]:
+        """The layers that may use them: found once, for every pass asks."""
+        return [m for m in self.modules() if isinstance(m, self._kinds)]
 
 
 class OnnxTrainee(Trainee):
@@ -65,9 +80,8 @@ class OnnxTrainee(Trainee):
             one_by_one: Run each sample on its own: the batch is part of the model.
         """
         super().__init__()
-        self._source = (
-            source,
-        )  # in a tuple, so that its unread weights are no part of this module
+        # In a tuple, so that weights that are not read are no part of this module.
+        self._source = (source,)
         self.module = source.reading(tensors)
         self._tensors = tuple(tensors)
         self._inputs = tuple(inputs)
@@ -115,6 +129,7 @@ class SourceTrainee(Trainee):
     """
 
     output = "output"
+    _kinds = BATCH_NORM_LAYERS
 
     def __init__(self, module: torch.nn.Module, tensors: Sequence[str]) -> None:
         """Make it.
@@ -161,23 +176,14 @@ class SourceTrainee(Trainee):
     @contextlib.contextmanager
     def batch_statistics(self, active: bool) -> Iterator[None]:
         """See ``Trainee.batch_statistics``; torch's own layers follow their mode."""
-        layers = [m for m in self.module.modules() if isinstance(m, BATCH_NORM_LAYERS)]
-        modes = [layer.training for layer in layers]
-        for layer in layers:
+        modes = [layer.training for layer in self._normalisations]
+        for layer in self._normalisations:
             layer.train(active)
         try:
             yield
         finally:
-            for layer, mode in zip(layers, modes, strict=True):
+            for layer, mode in zip(self._normalisations, modes, strict=True):
                 layer.train(mode)
-
-
-BATCH_NORM_LAYERS = (
-    torch.nn.BatchNorm1d,
-    torch.nn.BatchNorm2d,
-    torch.nn.BatchNorm3d,
-    torch.nn.SyncBatchNorm,
-)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from lsa_trainer.objectives import Losses, StepSpec, balance, losses, parse_gamma
-from lsa_trainer.trainee import Job
+from lsa_trainer.trainee import Job, Trainee
 from lsa_trainer.training.minibatches import Minibatches
 
 if TYPE_CHECKING:
@@ -49,18 +49,20 @@ def layer_weights(
 def _balanced(
     job: Job, minibatches: Minibatches, spec: StepSpec, fabric: Fabric
 ) -> dict[str, float]:
-    found = [_measured(job, minibatches, spec, step) for step in range(_MEASURED)]
+    net = job.trainee.reading([*job.outputs, *job.layers])
+    net.eval()
+    found = [_measured(net, job, minibatches, spec, step) for step in range(_MEASURED)]
     rows = [[each.base, *(each.cms[name] for name in job.layers)] for each in found]
     table = torch.tensor([[float(value) for value in row] for row in rows], dtype=torch.float64)
     base, *cms = fabric.all_reduce(table.mean(0)).tolist()
     return balance(base, dict(zip(job.layers, cms, strict=True)))
 
 
-def _measured(job: Job, minibatches: Minibatches, spec: StepSpec, step: int) -> Losses:
+def _measured(
+    net: Trainee, job: Job, minibatches: Minibatches, spec: StepSpec, step: int
+) -> Losses:
     """J and the CMs of a minibatch under the whole of ε, with the weights as they are."""
     batch = minibatches.at(step, eps_scale=1.0)
-    net = job.trainee.reading([*job.outputs, *job.layers])
-    net.eval()
     held = tuple(batch.part.extra.values())
     with torch.no_grad():
         return losses(
