@@ -75,7 +75,7 @@ _GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "Verdict": (
         ("verification", "N", "Samples held out for the verdict alone."),
         ("verify_attack", "NAME", f"Attack of the verdict: {', '.join(ATTACKS)}."),
-        ("verify_steps", "N", "Its gradient steps.  [default: 30, or 3 times --steps]"),
+        ("verify_steps", "N", "Its gradient steps.  [default: 30 or 3 times --steps, more without classes]"),
         ("max_clean_drop", "SHARE", "Clean accuracy that may be lost: 0.02, or 2%."),
         ("force", "", "Write the file even if it is not better."),
         ("reexport", "", "Export the module anew with torch in place of writing the weights back."),
