@@ -6,7 +6,7 @@ import dataclasses
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
@@ -14,8 +14,6 @@ from rich.text import Text
 from lsa_onnx.report import Hardening, Report
 from lsa_onnx.report.text import MISSING, figure, visible
 from lsa_onnx.scan import Listener, ScanOptions, scan
-from lsa_onnx.scan.options import SubjectOptions
-from lsa_trainer.options import HardenOptions
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,19 +21,7 @@ if TYPE_CHECKING:
 # What a hardening leaves in its folder for the model before and after it.
 _HELD_OUT = "verification-0.npz"
 # Enough to rank layers by; training needs more.
-_SCANNED = 512
-
-
-def scan_options(options: HardenOptions, scanning: Mapping[str, Any]) -> ScanOptions:
-    """How to scan what is hardened with ``options``: the same samples, eps and norm.
-
-    Args:
-        options: Of the hardening.
-        scanning: What was said of the scan alone, by field of ``ScanOptions``.
-    """
-    shared = {f.name: getattr(options, f.name) for f in dataclasses.fields(SubjectOptions)}
-    shared["samples"] = min(options.samples or _SCANNED, _SCANNED)
-    return ScanOptions(**shared, eps=options.eps, norm=options.norm, **scanning)
+SCANNED = 512
 
 
 def scan_before_and_after(

@@ -13,7 +13,7 @@ from lsa_onnx.attacks import BALLS, Norm, parse_eps
 from lsa_onnx.attacks.choices import unknown
 from lsa_onnx.attacks.registry import ATTACKS
 from lsa_onnx.errors import DataError
-from lsa_onnx.scan.options import DEFAULT_EPS, SubjectOptions
+from lsa_onnx.scan.options import DEFAULT_EPS, ScanOptions, SubjectOptions
 from lsa_trainer.training.schedules import KINDS
 
 BatchNorm = Literal["frozen", "clean", "all"]
@@ -156,10 +156,21 @@ class HardenOptions(TrainingOptions, SubjectOptions):
 
     @property
     def steps_of_verdict(self) -> int | None:
-        """Gradient steps of the attack that the verdict is passed with; Square has a number of its own."""
+        """Gradient steps of the attack on models with classes; Square has a number of its own."""
         if self.verify_steps is not None or self.verify_attack == "square":
             return self.verify_steps
         return max(_LEAST_VERIFY_STEPS, _STRONGER * self.steps)
+
+    def scan_options(self, most: int, **scanning: Any) -> ScanOptions:
+        """How to scan the model: ``most`` of the same samples, with the same eps and norm.
+
+        Args:
+            most: Samples at most.
+            scanning: What is said of the scan alone, by field of ``ScanOptions``.
+        """
+        shared = {f.name: getattr(self, f.name) for f in dataclasses.fields(SubjectOptions)}
+        shared["samples"] = min(self.samples or most, most)
+        return ScanOptions(**shared, eps=self.eps, norm=self.norm, **scanning)
 
     def to_record(self) -> dict[str, Any]:
         """Every option as a JSON- and TOML-ready value; what is not set is left out."""

@@ -8,7 +8,7 @@ import click
 
 from lsa_cli.config import harden_options_of
 from lsa_cli.options import model_argument
-from lsa_cli.rescan import scan_before_and_after, scan_options
+from lsa_cli.rescan import SCANNED, scan_before_and_after
 from lsa_cli.training import (
     Targets,
     default_output,
@@ -69,5 +69,7 @@ def command(
     with training_terminal(quiet=quiet, verbose=verbose) as terminal:
         hardening = run_hardening(model, targets, options, terminal)
         if html is not None and is_first_process():
-            before, after = scan_before_and_after(hardening, scan_options(options, {}), terminal)
+            before, after = scan_before_and_after(
+                hardening, options.scan_options(SCANNED), terminal
+            )
     deliver_hardening(hardening, targets, before, after)

@@ -10,7 +10,7 @@ import click
 
 from lsa_cli.config import loop_options_of
 from lsa_cli.options import layers_option, model_argument
-from lsa_cli.rescan import scan_before_and_after, scan_options
+from lsa_cli.rescan import SCANNED, scan_before_and_after
 from lsa_cli.training import (
     Targets,
     default_output,
@@ -111,7 +111,7 @@ def run_loop(
     Raises:
         GateFailed: The new file is not better.
     """
-    how = scan_options(options, scanning)
+    how = options.scan_options(SCANNED, **scanning)
     before, after = None, None
     with training_terminal(quiet=quiet, verbose=verbose) as terminal:
         if options.report is None and not options.mvl:

@@ -131,7 +131,8 @@ def prepare(
         high=subject.spec.high,
         channel_axis=subject.channel_axis,
     )
-    train, held, last = (_part(data, targets, index) for index in _indices(parts))
+    indices = (parts.training, parts.validation, parts.verification)
+    train, held, last = (_part(data, targets, index) for index in indices)
     return Prepared(
         subject=subject,
         module=module,
@@ -152,10 +153,9 @@ def _widened(data: TrainingSet) -> TrainingSet:
 
 def _outputs(subject: Subject, module: OnnxModule, head: Head | None) -> list[str]:
     """The logits, or without classes every float output."""
-    if head is not None and head.logits is not None and head.kind == "scores":
-        return [head.logits]
-    if head is not None and head.logits is not None and head.logits in module.tensor_names:
-        return [head.logits]
+    logits = head.logits if head is not None else None
+    if head is not None and logits and (head.kind == "scores" or logits in module.tensor_names):
+        return [logits]
     floats = {v.name for v in subject.model.outputs if v.dtype.startswith(("float", "bfloat"))}
     found = [name for name in subject.outputs if name in floats]
     if not found:
@@ -247,10 +247,6 @@ def _split(
         )
     labels = targets[0] if head is not None else None
     return split(count, options.seed, held[0], held[1], labels)
-
-
-def _indices(parts: Split) -> tuple[Tensor, Tensor, Tensor]:
-    return parts.training, parts.validation, parts.verification
 
 
 def _part(

@@ -19,8 +19,7 @@ from lsa_onnx.errors import DataError
 from lsa_onnx.files import check_writable, write_atomically
 from lsa_onnx.report import Hardening, Report, write_json
 from lsa_onnx.report.hardening import Comparison, Validation
-from lsa_onnx.scan import ScanOptions, scan
-from lsa_onnx.scan.options import SubjectOptions
+from lsa_onnx.scan import scan
 from lsa_trainer.hardening.choosing import Chosen, choose_layers
 from lsa_trainer.hardening.facts import announce
 from lsa_trainer.hardening.parity import differences, require_parity, tolerance
@@ -45,11 +44,12 @@ if TYPE_CHECKING:
     import torch
     from lightning_fabric import Fabric
 
-    from lsa_onnx.scan.subject import Subject
     from lsa_trainer.module import OnnxModule
 
 Array = NDArray[Any]
+# Samples on which the two runtimes are compared, and on which layers are ranked.
 _COMPARED = 8
+_SCANNED = 256
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def harden(
     if options.fresh:
         checkpoints.clear(work)
     run = _Run(Path(model), target, work, options, fabric, listener or TrainingListener(), started)
-    chosen = choose_layers(subject, module, options, lambda: _scanned(run, subject))
+    chosen = choose_layers(subject, module, options, lambda: _scanned(run))
     prepared = prepare(subject, module, chosen, options, fabric)
     found = differences(module, run.model, inputs_of(prepared, prepared.per_run(_COMPARED)))
     require_parity(found, tolerance(subject.model.proto))
@@ -117,27 +117,12 @@ def _require_other_file(model: Path, target: Path) -> None:
         )
 
 
-def _scanned(run: _Run, subject: Subject) -> Report:
+def _scanned(run: _Run) -> Report:
     """The report of a scan of the model, kept in the folder of the run."""
-    options = run.options
-    names = {f.name for f in dataclasses.fields(SubjectOptions)}
-    shared = {name: getattr(options, name) for name in names}
-    shared["samples"] = min(options.samples or _SCANNED, _SCANNED, subject.dataset.available)
-    report = scan(
-        run.model,
-        ScanOptions(
-            **shared,
-            perturbations=("gaussian", "fgsm", "pgd"),
-            eps=options.eps,
-            norm=options.norm,
-        ),
-        run.listener,
-    )
+    options = run.options.scan_options(_SCANNED, perturbations=("gaussian", "fgsm", "pgd"))
+    report = scan(run.model, options, run.listener)
     write_json(report, run.folder / "scan.json")
     return report
-
-
-_SCANNED = 256
 
 
 def _trained(run: _Run, prepared: Prepared, chosen: Chosen) -> Hardening:
@@ -253,17 +238,17 @@ def _publish(run: _Run, prepared: Prepared, result: Hardening) -> None:
 def _placements(module: OnnxModule, prepared: Prepared) -> dict[Placement, Array]:
     """Every weight that was trained, at its place in the file."""
     initializers = {t.name for t in prepared.subject.model.proto.graph.initializer}
-    found = {}
-    for weight in module.constants.weights:
-        if weight.name not in prepared.job.parameters:
-            continue
-        kind = "initializer" if weight.source in initializers else "constant"
-        place = Placement(weight.source, kind, weight.use)  # type: ignore[arg-type]
-        found[place] = module.weight(weight.name).detach().cpu().numpy()
-    for name, tensor in prepared.job.statistics.items():
-        kind = "initializer" if name in initializers else "constant"
-        found[Placement(name, kind)] = tensor.detach().cpu().numpy()  # type: ignore[arg-type]
-    return found
+
+    def place(name: str, use: tuple[str, int] | None = None) -> Placement:
+        return Placement(name, "initializer" if name in initializers else "constant", use)
+
+    trained = {
+        place(weight.source, weight.use): module.weight(weight.name)
+        for weight in module.constants.weights
+        if weight.name in prepared.job.parameters
+    }
+    moved = {place(name): tensor for name, tensor in prepared.job.statistics.items()}
+    return {where: t.detach().cpu().numpy() for where, t in {**trained, **moved}.items()}
 
 
 def _compared(
