@@ -84,7 +84,7 @@ def load_model(path: str | Path) -> Model:
         UnsafeModelError: It refers to weights outside its own folder.
     """
     source = Path(path)
-    proto = _parse(source)
+    proto = parse_model(source)
     _check_versions(source, proto)
     folder, files = find_external_files(source, proto)
     identity, sidecars = digest(source), tuple(digest(file) for file in files)
@@ -165,7 +165,13 @@ def element_name(element: int) -> str:
     return {"float": "float32", "double": "float64"}.get(name, name)
 
 
-def _parse(source: Path) -> onnx.ModelProto:
+def parse_model(source: Path) -> onnx.ModelProto:
+    """The message in a model file, as it is; what is in other files stays there.
+
+    Raises:
+        DataError: There is no such file, or it cannot be read.
+        ModelError: It is not an ONNX model.
+    """
     if not source.exists():
         raise DataError(f"no model file {str(source)!r}; give the path of an .onnx file")
     if source.is_dir():

@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from lsa_onnx.errors import ModelError
-
-# The one way of reading a model file, with its checks and messages.
-from lsa_onnx.model import _parse as parse_model
+from lsa_onnx.model import parse_model
 from lsa_onnx.weights import all_tensors, element_count, find_external_files, is_external
 
 # Their elements share bytes, so that no array can lie over the file.

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 NO_LABELS = "none"
 
-
 # Behind a split: take it if there is one.
 _IF_ANY = "?"
 
