@@ -14,10 +14,11 @@ import torch
 from numpy.typing import NDArray
 
 from lsa_onnx.errors import ModelError
-from lsa_onnx.model import Model, load_model
+from lsa_onnx.model import Model, load_model, parse_model
 from lsa_onnx.rewrite.graph import dimensions, true_inputs
 from lsa_onnx.rewrite.rebatch import rebatch
 from lsa_onnx.structure import first_output
+from lsa_trainer.places import FLOATS
 from lsa_trainer.tensors import tensor_of, torch_tensor
 from lsa_trainer.translation import Program, in_dialect, translate
 from lsa_trainer.weights import Constants, Weight, find_constants
@@ -149,19 +150,22 @@ def load(path: str | Path, *, free_batch: bool = True, promote_half: bool = Fals
 
 def from_model(model: Model, *, free_batch: bool = True, promote_half: bool = False) -> OnnxModule:
     """See ``load``."""
-    module = _translated(model, model.proto, promote_half)
+    raw = parse_model(model.path)
+    module = _translated(model, model.proto, raw, promote_half)
     if not free_batch or not _has_batch_of_one(model.proto):
         return module
-    freed = _translated(model, rebatch(model.proto), promote_half)
+    freed = _translated(model, rebatch(model.proto), raw, promote_half)
     return freed if _is_equal_on_batches(freed, module, model) else module
 
 
-def _translated(model: Model, proto: onnx.ModelProto, promote_half: bool) -> OnnxModule:
+def _translated(
+    model: Model, proto: onnx.ModelProto, raw: onnx.ModelProto, promote_half: bool
+) -> OnnxModule:
+    """``proto``, which is made of ``model``, as a module; ``raw`` is the file as it is."""
     written = in_dialect(proto)
-    tensors = {t.name: t for t in written.graph.initializer}
-    values = {name: tensor_of(t, model.folder) for name, t in tensors.items() if _is_float(t)}
+    floats = [t for t in written.graph.initializer if t.data_type in FLOATS]
+    values = {tensor.name: tensor_of(tensor, model.folder) for tensor in floats}
     filled = {name for name, value in values.items() if _is_filled(value)}
-    raw = onnx.load(model.path, load_external_data=False)
     constants = find_constants(written, filled, _places(raw)).only(writable(raw), _NOT_WRITABLE)
     program = translate(
         written,
@@ -190,10 +194,6 @@ def _parameters(
         copied = value.clone() if weight.use else value
         made[weight.name] = torch.nn.Parameter(copied, requires_grad=weight.trains)
     return made
-
-
-def _is_float(tensor: onnx.TensorProto) -> bool:
-    return tensor.data_type in (1, 10, 11, 16)
 
 
 def _is_filled(value: torch.Tensor) -> bool:

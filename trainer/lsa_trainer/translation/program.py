@@ -13,7 +13,6 @@ from onnx import TensorProto
 from lsa_onnx.rewrite.graph import dimensions, is_standard, opset, subgraphs, true_inputs
 from lsa_onnx.rewrite.shapes import Hints, KnownShapes
 from lsa_trainer.ops.element_types import TORCH_TYPES
-from lsa_trainer.tensors import tensor_of
 from lsa_trainer.translation.calls import QUANTISING
 from lsa_trainer.translation.paths import attribute_path, hold
 from lsa_trainer.translation.runtime import in_type
@@ -94,9 +93,9 @@ def translate(
         paths[name] = _held(scope, name, parameter)
     for tensor in model.graph.initializer:
         if tensor.name in kept:
-            paths[tensor.name] = _held(scope, tensor.name, _value(common, tensor))
+            paths[tensor.name] = _held(scope, tensor.name, common.constant(tensor))
         elif tensor.name not in parameters:
-            scope.define(tensor.name, Static(_value(common, tensor)))
+            scope.define(tensor.name, Static(common.constant(tensor)))
     scope.run(model.graph)
     outputs = [value.name for value in model.graph.output]
     values = _as_nodes(scope, {**scope.values}, outputs)
@@ -106,7 +105,7 @@ def translate(
         root,
         scope.graph,
         tuple(inputs),
-        tuple(v.name for v in model.graph.output),
+        tuple(outputs),
         values,
         paths,
         _is_free(model),
@@ -120,10 +119,6 @@ def _is_free(model: onnx.ModelProto) -> bool:
 
 def _argument(index: int, count: int) -> str:
     return "x" if count == 1 else f"x{index}"
-
-
-def _value(common: Common, tensor: onnx.TensorProto) -> torch.Tensor:
-    return common.widened(tensor_of(tensor, common.folder))
 
 
 def _held(scope: Scope, name: str, tensor: torch.Tensor) -> str:

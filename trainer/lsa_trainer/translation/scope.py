@@ -40,8 +40,12 @@ class Common:
     constants: dict[Static, str] = field(default_factory=dict)
     count: int = 0
 
+    def constant(self, tensor: onnx.TensorProto) -> torch.Tensor:
+        """The value of a constant, in the type in which the module computes."""
+        return self.widened(tensor_of(tensor, self.folder))
+
     def widened(self, tensor: torch.Tensor) -> torch.Tensor:
-        """A constant in the type in which the module computes."""
+        """``tensor`` in the type in which the module computes."""
         wanted = self.float_type
         return tensor.to(wanted) if wanted and tensor.dtype in _HALF else tensor
 
@@ -96,9 +100,7 @@ class Scope:
         for index, value in enumerate(graph.input):
             inner.define(value.name, inner.graph.placeholder(f"x{index}"))
         for tensor in graph.initializer:
-            inner.define(
-                tensor.name, Static(self.common.widened(tensor_of(tensor, self.common.folder)))
-            )
+            inner.define(tensor.name, Static(self.common.constant(tensor)))
         inner.run(graph)
         results = tuple(inner.tensor(inner.find(value.name)) for value in graph.output)
         inner.graph.output(results)
@@ -119,9 +121,7 @@ class Scope:
     def inline(self, graph: onnx.GraphProto) -> list[Value]:
         """The results of a body that runs here, once and always."""
         for tensor in graph.initializer:
-            self.define(
-                tensor.name, Static(self.common.widened(tensor_of(tensor, self.common.folder)))
-            )
+            self.define(tensor.name, Static(self.common.constant(tensor)))
         self.run(graph)
         return [self.find(value.name) for value in graph.output]
 
