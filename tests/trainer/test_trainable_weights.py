@@ -230,3 +230,43 @@ def test_a_masked_attention_keeps_its_mask_where_it_is_computed(tmp_path: Path) 
     weights = {"w": weight(0, 6, 4), "mask": np.array([True, True, False, True])}
     module = found(nodes, {**weights, "low": np.full(4, -1e9, np.float32)}, tmp_path)
     assert roles(module) == {"w": "trains"}
+
+
+MASKS = {
+    "infinite": np.triu(np.full((4, 4), -np.inf, np.float32), 1),
+    "large": np.triu(np.full((4, 4), -1e9, np.float32), 1),
+    "of Swin": np.array([0, 0, -100, -100], np.float32),
+}
+
+
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
+def test_a_mask_that_is_added_does_not_train(mask: Array, tmp_path: Path) -> None:
+    nodes = [
+        node("MatMul", ["x", "w"], ["h"]),
+        node("Add", ["h", "mask"], ["s"]),
+        node("Softmax", ["s"], ["y"]),
+    ]
+    module = found(nodes, {"w": weight(0, 6, 4), "mask": mask}, tmp_path, [value("x", [4, 6])])
+    assert roles(module) == {"w": "trains"}
+
+
+def test_a_mask_that_is_multiplied_does_not_train(tmp_path: Path) -> None:
+    """As in GPT-2: s·m − 10⁴ (1 − m), where m holds ones up to the diagonal."""
+    nodes = [
+        node("MatMul", ["x", "w"], ["h"]),
+        node("Mul", ["h", "m"], ["kept"]),
+        node("Sub", ["one", "m"], ["rest"]),
+        node("Mul", ["rest", "much"], ["away"]),
+        node("Sub", ["kept", "away"], ["y"]),
+    ]
+    one, much = (np.array(number, np.float32) for number in (1, 1e4))
+    numbers = {"m": np.tri(4, dtype=np.float32), "one": one, "much": much}
+    module = found(nodes, {"w": weight(0, 6, 4), **numbers}, tmp_path, [value("x", [4, 6])])
+    assert roles(module) == {"w": "trains"}
+
+
+@pytest.mark.parametrize("bias", [[0, 1, 0, 1], [0, -3, 0, -3], [-200, 1, 0, 0], [5, -200, 5, 5]])
+def test_a_bias_of_round_numbers_is_no_mask(bias: list[float], tmp_path: Path) -> None:
+    nodes = [node("MatMul", ["x", "w"], ["h"]), node("Add", ["h", "b"], ["y"])]
+    module = found(nodes, {"w": weight(0, 6, 4), "b": np.array(bias, np.float32)}, tmp_path)
+    assert roles(module) == {"w": "trains", "b": "trains"}

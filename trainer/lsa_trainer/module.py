@@ -18,6 +18,7 @@ from lsa_onnx.model import Model, load_model, parse_model
 from lsa_onnx.rewrite.graph import dimensions, true_inputs
 from lsa_onnx.rewrite.rebatch import rebatch
 from lsa_onnx.structure import first_output
+from lsa_trainer.patterns import Patterns
 from lsa_trainer.places import FLOATS
 from lsa_trainer.tensors import tensor_of, torch_tensor
 from lsa_trainer.translation import Program, in_dialect, translate
@@ -165,8 +166,8 @@ def _translated(
     written = in_dialect(proto)
     floats = [t for t in written.graph.initializer if t.data_type in FLOATS]
     values = {tensor.name: tensor_of(tensor, model.folder) for tensor in floats}
-    filled = {name for name, value in values.items() if _is_filled(value)}
-    constants = find_constants(written, filled, _places(raw)).only(writable(raw), _NOT_WRITABLE)
+    found = find_constants(written, Patterns.of(values), _places(raw))
+    constants = found.only(writable(raw), _NOT_WRITABLE)
     program = translate(
         written,
         model.folder,
@@ -194,11 +195,6 @@ def _parameters(
         copied = value.clone() if weight.use else value
         made[weight.name] = torch.nn.Parameter(copied, requires_grad=weight.trains)
     return made
-
-
-def _is_filled(value: torch.Tensor) -> bool:
-    """Whether all values are alike, as zero biases and unit scales are."""
-    return value.numel() > 1 and bool((value == value.reshape(-1)[0]).all())
 
 
 def _places(raw: onnx.ModelProto) -> set[tuple[str, int]]:

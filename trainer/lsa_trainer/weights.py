@@ -25,6 +25,7 @@ from lsa_onnx.rewrite.graph import (
 )
 from lsa_onnx.structure import first_output
 from lsa_onnx.weights import element_count
+from lsa_trainer.patterns import Patterns
 from lsa_trainer.places import (
     ELEMENTWISE,
     FLOATS,
@@ -110,7 +111,7 @@ class Constants:
 
 
 def find_constants(
-    model: onnx.ModelProto, filled: Collection[str], separable: Collection[Use]
+    model: onnx.ModelProto, patterns: Patterns, separable: Collection[Use]
 ) -> Constants:
     """Tell weights from other constants.
 
@@ -120,20 +121,20 @@ def find_constants(
 
     Args:
         model: In the dialect of the operator table; its values may be outside.
-        filled: Initializers whose values are all alike.
+        patterns: Initializers that stand out by their numbers.
         separable: Places of the file where an initializer can be put in that only this place reads.
     """
-    return _Search(model, filled, separable).run()
+    return _Search(model, patterns, separable).run()
 
 
 class _Search:
     """What each constant of a model is read by."""
 
     def __init__(
-        self, model: onnx.ModelProto, filled: Collection[str], separable: Collection[Use]
+        self, model: onnx.ModelProto, patterns: Patterns, separable: Collection[Use]
     ) -> None:
         self._graph = model.graph
-        self._filled, self._separable = filled, separable
+        self._patterns, self._separable = patterns, separable
         self._readers = consumers(model.graph)
         self._makers = producers(model.graph)
         self._used = names_in_use(model.graph)
@@ -183,11 +184,13 @@ class _Search:
             return "statistics"
         if node.op_type == "Gather" and not self._is_lookup(node):
             return "constant"
-        if place in STATES.get(node.op_type, ()) and tensor.name in self._filled:
+        if place in STATES.get(node.op_type, ()) and tensor.name in self._patterns.filled:
             return "constant"
         if place in SLOTS.get(node.op_type, ()):
             return "weight"
-        joined = node.op_type == "Concat" and tensor.name not in self._filled
+        if node.op_type in ELEMENTWISE and tensor.name in self._patterns.masks:
+            return "constant"
+        joined = node.op_type == "Concat" and tensor.name not in self._patterns.filled
         if (joined or node.op_type in ELEMENTWISE) and element_count(tensor) > 1:
             others = [name for i, name in enumerate(node.input) if i != place]
             return "weight" if any(name in self._mixed for name in others) else "constant"
@@ -218,7 +221,7 @@ class _Search:
             layer=self._layer(tensor.name),
         )
         uses = list(self._uses(tensor.name))
-        apart = tensor.name in self._filled and all(use in self._separable for use in uses)
+        apart = tensor.name in self._patterns.filled and all(use in self._separable for use in uses)
         if not apart or len(uses) < 2 or not weight.trains:
             return [weight]
         return [
