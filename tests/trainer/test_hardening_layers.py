@@ -66,6 +66,15 @@ class TestLayers:
         assert result.layers == {}
         assert not (tmp_path / "hard.onnx.run/scan.json").exists()
 
+    def test_a_weight_that_is_none_is_known_before_a_scan(
+        self, model: Path, samples: Path, tmp_path: Path
+    ) -> None:
+        with pytest.raises(
+            DataError, match=r"gamma 'atuo' does not begin with a layer .* are x, h, r, y"
+        ):
+            harden(model, tmp_path / "hard.onnx", options(samples, mvl=(), gamma="atuo"))
+        assert not (tmp_path / "hard.onnx.run/scan.json").exists()
+
     def test_that_are_none_of_the_model(self, model: Path, samples: Path, tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"layer 'w' \(named with --mvl\) is no tensor of"):
             harden(model, tmp_path / "hard.onnx", options(samples, mvl=("r", "w")))

@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 
 from lsa_onnx.errors import DataError
 from lsa_onnx.measures import NEAR_ZERO_RMS
-from lsa_trainer.objectives import LayerRegulariser, balance, comparison_measure, parse_gamma
+from lsa_trainer.objectives import (
+    LayerRegulariser,
+    balance,
+    comparison_measure,
+    parse_gamma,
+    require_gamma,
+)
 
 
 def drawn(seed: int, *shape: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -206,6 +212,19 @@ def test_any_name_can_be_given_if_no_other_begins_with_it(weights: dict[str, flo
 def test_weights_that_are_refused(text: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         parse_gamma(text, LAYERS)
+    if "says nothing" not in message:
+        with pytest.raises(DataError, match=message):
+            require_gamma(text, LAYERS)
+
+
+@pytest.mark.parametrize("text", ["auto", " 0.5 ", "b=1", "a=1,b=2,relu:0=3"])
+def test_weights_of_some_layers_of_a_model(text: str) -> None:
+    require_gamma(text, LAYERS)
+
+
+def test_a_message_names_a_few_layers() -> None:
+    with pytest.raises(DataError, match=r"layers are t0, t1, .*, t11, …$"):
+        require_gamma("much", [f"t{number}" for number in range(100)])
 
 
 # γ in balance

@@ -10,6 +10,7 @@ from lsa_onnx.report import read_report
 from lsa_onnx.report.document import Report
 from lsa_onnx.scan.subject import Subject
 from lsa_trainer.module import OnnxModule
+from lsa_trainer.objectives import require_gamma
 from lsa_trainer.options import HardenOptions
 
 NO_TERM = "0"
@@ -36,10 +37,12 @@ def choose_layers(
     """The layers that ``options`` ask for; ``scan`` is called only if no list is given.
 
     Raises:
-        DataError: The report is of another model, or a layer is not one of this model.
+        DataError: The report is of another model, a layer is not one of this model, or γ is no γ.
     """
-    chosen = _chosen(subject, options, scan)
     known = module.tensor_names
+    # A scan takes long, and a slip is better known before.
+    require_gamma(options.gamma, known)
+    chosen = _chosen(subject, options, scan)
     for name in chosen.layers:
         if name not in known:
             raise DataError(

@@ -9,7 +9,7 @@ from lsa_trainer.objectives.criteria import (
     logit_temperature,
     variance_scale,
 )
-from lsa_trainer.objectives.gammas import balance, parse_gamma
+from lsa_trainer.objectives.gammas import balance, parse_gamma, require_gamma
 from lsa_trainer.objectives.oracle import TorchOracle
 from lsa_trainer.objectives.regulariser import LayerRegulariser, comparison_measure
 from lsa_trainer.objectives.step import Losses, StepSpec, losses
@@ -32,5 +32,6 @@ __all__ = [
     "logit_temperature",
     "losses",
     "parse_gamma",
+    "require_gamma",
     "variance_scale",
 ]

@@ -12,6 +12,8 @@ AUTO = "auto"
 SHARE = 0.5
 # No layer weighs more than this many times what the layer that moves most does.
 _MOST = 100.0
+# Layers that a message names.
+_LISTED = 12
 _ACCEPTED = "give one number of 0 or more, 'auto', or TENSOR=NUMBER for every layer, with commas"
 
 
@@ -44,6 +46,24 @@ def parse_gamma(text: str, layers: Sequence[str]) -> dict[str, float] | None:
             f"gamma {text!r} says nothing of layer {missing[0]!r}; {_ACCEPTED}, or regularise fewer layers"
         )
     return {name: found[name] for name in layers}
+
+
+def require_gamma(text: str, tensors: Sequence[str]) -> None:
+    """Refuse what ``parse_gamma`` would refuse whatever layers of the model it is given.
+
+    Args:
+        text: As there.
+        tensors: All that could be layers.
+
+    Raises:
+        DataError: It is none of these, a weight is negative, or a tensor is unknown or given twice.
+    """
+    cleaned = text.strip()
+    number = _number(cleaned)
+    if number is not None:
+        _checked(number, text)
+    elif cleaned != AUTO:
+        _entries(cleaned, tensors)
 
 
 def balance(base_loss: float, cms: Mapping[str, float], share: float = SHARE) -> dict[str, float]:
@@ -87,9 +107,10 @@ def _entries(text: str, layers: Sequence[str]) -> dict[str, float]:
     while rest:
         name = next((n for n in names if rest.startswith(f"{n}=")), None)
         if name is None:
+            listed = ", ".join(layers[:_LISTED]) + (", …" if len(layers) > _LISTED else "")
             raise DataError(
                 f"gamma {text!r} does not begin with a layer and '=' at {rest!r}; {_ACCEPTED}; layers are "
-                f"{', '.join(layers)}"
+                f"{listed or 'none'}"
             )
         if name in found:
             raise DataError(f"gamma {text!r} names layer {name!r} twice; {_ACCEPTED}")
