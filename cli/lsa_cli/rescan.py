@@ -14,12 +14,11 @@ from rich.text import Text
 from lsa_onnx.report import Hardening, Report
 from lsa_onnx.report.text import MISSING, figure, visible
 from lsa_onnx.scan import Listener, ScanOptions, scan
+from lsa_trainer.folder import VERIFICATION
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-# What a hardening leaves in its folder for the model before and after it.
-_HELD_OUT = "verification-0.npz"
 # Enough to rank layers by; training needs more.
 SCANNED = 512
 
@@ -37,7 +36,7 @@ def scan_before_and_after(
     Returns:
         The scan of the original model, and that of the new one, ``None`` if there is none.
     """
-    chosen = _on_held_out(options, Path(hardening.folder) / _HELD_OUT)
+    chosen = _on_held_out(options, Path(hardening.folder) / VERIFICATION)
     before = scan(hardening.model, chosen, listener)
     if hardening.output is None:
         return before, None

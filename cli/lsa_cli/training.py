@@ -27,8 +27,10 @@ from lsa_onnx.report import (
     write_hardening_html,
     write_json,
 )
+from lsa_trainer.folder import RESULT
 
 if TYPE_CHECKING:
+    from lsa_onnx.scan import ScanOptions
     from lsa_trainer.options import HardenOptions
 
 INSTALL = "pip install 'lsa-onnx[train]'"
@@ -131,32 +133,26 @@ def single_names(model: str, texts: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in found if name)
 
 
-def write_scan(report: Report, targets: Targets) -> Path:
-    """Keep the report that a hardening goes by in the folder of the run.
-
-    Raises:
-        DataError: The folder cannot be made or written to.
-    """
-    try:
-        targets.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(
-            f"cannot make the folder {str(targets.folder)!r}: {error.strerror}; name another -o"
-        ) from error
-    path = targets.folder / "scan.json"
-    write_json(report, path)
-    return path
-
-
 def run_hardening(
-    model: str, targets: Targets, options: HardenOptions, terminal: TrainingTerminal
+    model: str,
+    targets: Targets,
+    options: HardenOptions,
+    terminal: TrainingTerminal,
+    scanning: ScanOptions | None = None,
 ) -> Hardening:
     """Harden a file. torch is loaded here and not before."""
     from lsa_trainer.hardening import harden
 
     # It tells of every process and precision that it sets up.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    return harden(model, targets.output, options, folder=targets.folder, listener=terminal)
+    return harden(
+        model,
+        targets.output,
+        options,
+        folder=targets.folder,
+        scanning=scanning,
+        listener=terminal,
+    )
 
 
 def deliver_hardening(
@@ -195,5 +191,5 @@ def _require_better(hardening: Hardening, targets: Targets) -> None:
     if hardening.objection is not None and hardening.output is None:
         raise GateFailed(
             f"{targets.output!r} is not written, for it would not be better: {hardening.objection}; "
-            f"see {str(targets.folder / 'result.json')!r}, train longer or otherwise, or give --force"
+            f"see {str(targets.folder / RESULT)!r}, train longer or otherwise, or give --force"
         )

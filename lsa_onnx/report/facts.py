@@ -42,13 +42,14 @@ def opsets(model: ModelSection) -> str:
     )
 
 
-def _digest(file: FileDigest) -> str:
+def told_file(file: FileDigest) -> str:
+    """Path, size and SHA-256."""
     return f"{visible(file.path)} ({text.size(file.size_bytes)}), SHA-256 {visible(file.sha256)}"
 
 
 def _model(model: ModelSection) -> Facts:
-    facts = [("File", _digest(model.file))]
-    facts += [("Weights file", _digest(sidecar)) for sidecar in model.sidecars]
+    facts = [("File", told_file(model.file))]
+    facts += [("Weights file", told_file(sidecar)) for sidecar in model.sidecars]
     facts += [
         ("Made by", visible(model.producer) or "not recorded"),
         ("Format", f"ONNX IR {model.ir_version}, opset {opsets(model) or 'none'}"),

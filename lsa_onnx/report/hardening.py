@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lsa_onnx.report.decode import decode_document, with_lists
+from lsa_onnx.report.sections import FileDigest
 
 HARDENING_VERSION = "1.0"
 
@@ -93,7 +94,8 @@ class Validation:
 class Hardening:
     """A whole hardening of ``model``.
 
-    ``output`` is the file that was written, ``None`` where none was; ``objection`` why the new
+    ``output`` is the file that was written, ``None`` where none was; ``files`` lists it and its
+    files of external weights as they were when they were written; ``objection`` says why the new
     weights are not better, ``None`` if they are: a file that was written all the same was forced.
     ``max_clean_drop`` is how much clean score might go. ``layers`` maps each regularised tensor to
     its γ, ``layers_from`` says where that list came from. ``trainable`` of ``weights`` numbers
@@ -107,6 +109,7 @@ class Hardening:
     model: str
     model_sha256: str
     output: str | None
+    files: list[FileDigest]
     objection: str | None
     max_clean_drop: float
     layers: dict[str, float]

@@ -81,8 +81,9 @@ def _require_matching(hardening: Hardening, before: Report, after: Report | None
             f"the scan before is of a model with SHA-256 {found[:12]}…, and {hardening.model!r}, "
             f"which was hardened, has {wanted[:12]}…; give a scan of that file"
         )
-    if after is not None and after.model.file.sha256 == wanted:
+    written = {file.sha256 for file in hardening.files}
+    if after is not None and after.model.file.sha256 not in written:
         raise DataError(
-            f"the scan after is of {after.model.file.path!r}, the model before hardening; give a "
-            f"scan of {hardening.output or 'the file that was written'!r}"
+            f"the scan after is of {after.model.file.path!r}, which is not what hardening wrote; give a "
+            f"scan of {hardening.output or 'the file that was written'!r}, as it was written"
         )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lsa_onnx.report import hardening_view as view
 from lsa_onnx.report import text
-from lsa_onnx.report.facts import Facts, measurement
+from lsa_onnx.report.facts import Facts, measurement, told_file
 from lsa_onnx.report.html_attacks import rounded
 from lsa_onnx.report.html_page import unbroken
 from lsa_onnx.report.text import visible
@@ -113,12 +113,9 @@ def topics(hardening: Hardening, before: Report, after: Report | None) -> dict[s
 def _files(hardening: Hardening, after: Report | None) -> Facts:
     digest = f"SHA-256 {visible(hardening.model_sha256)}"
     facts = [("Original", f"{visible(hardening.model)}, {digest}")]
-    if hardening.output is not None:
-        facts.append(("Written", visible(hardening.output)))
+    facts += [("Written", told_file(file)) for file in hardening.files]
     if after is not None:
-        file = after.model.file
-        digest = f"SHA-256 {visible(file.sha256)}"
-        facts.append(("Scanned after", f"{visible(file.path)}, {digest}"))
+        facts.append(("Scanned after", told_file(after.model.file)))
     return [*facts, ("Run folder", visible(hardening.folder))]
 
 

@@ -79,7 +79,7 @@ def test_both_scans_are_of_the_samples_that_training_never_saw(
     assert (before[0], after[0]) == (str(model), str(output))
     for _, options, report in made:
         assert options.perturbations == ("gaussian", "fgsm")
-        assert options.data == Path(f"{output}.run/verification-0.npz")
+        assert options.data == Path(f"{output}.run/verification.npz")
         # Also the new file, beside which no sidecar lies, is scanned in the range of the old one.
         assert (report.data.samples, report.input.range) == (8, (-1.0, 2.0))
     accuracies = [report.accuracy.value for *_, report in made if report.accuracy is not None]

@@ -14,6 +14,7 @@ from tests.report.parts import model_section, mvl_list, perturbation
 N = 256
 SHA256 = model_section().file.sha256
 AFTER_SHA256 = "c0ffee12" * 8
+WRITTEN = FileDigest("mnist-b-robust.onnx", AFTER_SHA256, 1_742_400)
 REGULARISED = {"/conv1/Relu_output_0": 2.464180139742, "/conv2/Relu_output_0": 0.5}
 
 
@@ -48,6 +49,7 @@ def hardening(found: Comparison | None = None, **changes: Any) -> Hardening:
         model="mnist-b.onnx",
         model_sha256=SHA256,
         output=None if objection else "mnist-b-robust.onnx",
+        files=[] if objection else [WRITTEN],
         objection=objection,
         max_clean_drop=0.02,
         layers=REGULARISED,
@@ -81,7 +83,7 @@ def refused() -> Hardening:
 def forced() -> Hardening:
     """Clean accuracy fell too far, and the file was written all the same."""
     found = comparison(clean_after=accuracy(200))
-    return hardening(found, output="mnist-b-robust.onnx")
+    return hardening(found, output="mnist-b-robust.onnx", files=[WRITTEN])
 
 
 def unsure() -> Hardening:
@@ -134,8 +136,7 @@ def hardened(before: Report, factor: float = 0.5) -> Report:
         scores = [_scaled(score, factor + i / 100) for i, score in enumerate(result.layers)]
         again = perturbation(result.name, scores)
         results.append(dataclasses.replace(again, parameters=result.parameters))
-    file = FileDigest("mnist-b-robust.onnx", AFTER_SHA256, 1_742_400)
-    model = dataclasses.replace(before.model, file=file)
+    model = dataclasses.replace(before.model, file=WRITTEN)
     mvl = results[0].mvl if results else mvl_list("", [])
     return dataclasses.replace(before, model=model, perturbations=results, mvl=mvl)
 

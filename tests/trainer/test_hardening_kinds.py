@@ -13,6 +13,7 @@ from onnx import TensorProto
 
 from lsa_onnx.differences import diff_models
 from lsa_onnx.errors import LsaError, ModelError
+from lsa_onnx.model import digest
 from lsa_trainer.hardening import harden
 from lsa_trainer.training import checkpoint
 from lsa_trainer.writeback.provenance import CONFIG, PARENT
@@ -67,7 +68,8 @@ def test_external_data_stay_external(samples: Path, tmp_path: Path) -> None:
     folder.mkdir()
     model = graphs.save_external(fragile.mlp(), folder / "m.onnx")
     before, target = snapshot(folder), tmp_path / "hard.onnx"
-    harden(model, target, options(samples, force=True))
+    result = harden(model, target, options(samples, force=True))
+    assert result.files == [digest(target), digest(tmp_path / "weights.data")]
     assert snapshot(folder) == before
     assert placed(target).keys() == placed(model).keys() == {"w", "b", "v", "c"}
     assert {entry["location"] for entry in placed(target).values()} == {"weights.data"}

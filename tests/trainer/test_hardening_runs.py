@@ -16,6 +16,7 @@ import torch
 from lsa_onnx.differences import diff_models
 from lsa_onnx.errors import DataError, LsaError
 from lsa_onnx.files import write_atomically
+from lsa_onnx.model import digest
 from lsa_onnx.report import Hardening, read_hardening
 from lsa_trainer.hardening import harden
 from lsa_trainer.module import load
@@ -65,6 +66,7 @@ def test_what_the_run_leaves_behind(model: Path, samples: Path, tmp_path: Path) 
     folder = tmp_path / "hard.onnx.run"
     assert result.folder == str(folder)
     assert read_hardening(folder / "result.json") == result
+    assert result.files == [digest(target)]
     assert HardenOptions.from_record(result.config) == given
     assert 'mvl = [\n    "r",\n]' in (folder / "config.toml").read_text("utf-8")
     steps = [event["step"] for event in read_log(folder / "log.jsonl") if event["event"] == "step"]

@@ -21,7 +21,6 @@ from lsa_cli.training import (
     run_hardening,
     single_names,
     training_terminal,
-    write_scan,
 )
 from lsa_cli.training_options import (
     GroupedCommand,
@@ -30,7 +29,6 @@ from lsa_cli.training_options import (
     result_options,
 )
 from lsa_onnx.attacks import ATTACKS, NOISES
-from lsa_onnx.scan import scan
 from lsa_onnx.scan.options import DEFAULT_ETA, DEFAULT_PERTURBATIONS
 from lsa_trainer.options import HardenOptions
 
@@ -114,12 +112,7 @@ def run_loop(
     how = options.scan_options(SCANNED, **scanning)
     before, after = None, None
     with training_terminal(quiet=quiet, verbose=verbose) as terminal:
-        if options.report is None and not options.mvl:
-            terminal.message(f"scan of {model}")
-            report = write_scan(scan(model, how, terminal), targets)
-            options = dataclasses.replace(options, report=report)
-        terminal.message(f"hardening of {model}")
-        hardening = run_hardening(model, targets, options, terminal)
+        hardening = run_hardening(model, targets, options, terminal, how)
         if is_first_process():
             terminal.message("scan before and after, on samples that training never saw")
             before, after = scan_before_and_after(hardening, how, terminal)

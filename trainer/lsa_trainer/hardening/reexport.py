@@ -38,6 +38,11 @@ class Reexported:
     target: Path
     _folder: tempfile.TemporaryDirectory[str]
 
+    @property
+    def files(self) -> list[Path]:
+        """What ``publish`` writes."""
+        return [self.target]
+
     def publish(self) -> None:
         """Let the file appear.
 

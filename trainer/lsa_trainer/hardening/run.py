@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tomli_w
-from numpy.typing import NDArray
 
 from lsa_onnx._version import __version__
 from lsa_onnx.errors import DataError
 from lsa_onnx.files import check_writable, write_atomically
 from lsa_onnx.report import Hardening, Report, write_json
 from lsa_onnx.report.hardening import Comparison, Validation
-from lsa_onnx.scan import scan
+from lsa_onnx.scan import ScanOptions, scan
+from lsa_trainer import folder as folders
 from lsa_trainer.hardening.choosing import Chosen, choose_layers
+from lsa_trainer.hardening.delivery import COMPARED, Delivery
 from lsa_trainer.hardening.facts import announce
 from lsa_trainer.hardening.parity import differences, require_parity, tolerance
 from lsa_trainer.hardening.prepare import Prepared, open_trainable, prepare
-from lsa_trainer.hardening.reexport import Reexported, reexport, reexported_model
+from lsa_trainer.hardening.reexport import reexported_model
 from lsa_trainer.hardening.verdict import (
     compare_files,
     compare_fits,
@@ -37,19 +38,16 @@ from lsa_trainer.listener import TrainingListener
 from lsa_trainer.options import HardenOptions
 from lsa_trainer.training import checkpoint as checkpoints
 from lsa_trainer.training.loop import Trained, train
-from lsa_trainer.training.setup import launch
-from lsa_trainer.writeback import Placement, Staged, provenance, stage, verify_written
+from lsa_trainer.training.setup import launch, made_once
+from lsa_trainer.writeback import provenance
 
 if TYPE_CHECKING:
     import torch
     from lightning_fabric import Fabric
 
-    from lsa_trainer.module import OnnxModule
-
-Array = NDArray[Any]
-# Samples on which the two runtimes are compared, and on which layers are ranked.
-_COMPARED = 8
+# Samples on which layers are ranked.
 _SCANNED = 256
+_PERTURBATIONS = ("gaussian", "fgsm", "pgd")
 
 
 @dataclass(frozen=True)
@@ -71,6 +69,7 @@ def harden(
     options: HardenOptions,
     *,
     folder: str | Path | None = None,
+    scanning: ScanOptions | None = None,
     listener: TrainingListener | None = None,
 ) -> Hardening:
     """Retrain a model file with AT-LR (Khalooei et al. 2023, Alg. 3) and write it with its new weights.
@@ -83,6 +82,7 @@ def harden(
         output: The file to write.
         options: What to do.
         folder: For checkpoints, the log, the configuration and the result; beside ``output`` by default.
+        scanning: How to find layers to regularise where ``options`` name neither layers nor a report.
         listener: Told of progress.
 
     Raises:
@@ -99,13 +99,18 @@ def harden(
     if options.fresh:
         checkpoints.clear(work)
     run = _Run(Path(model), target, work, options, fabric, listener or TrainingListener(), started)
-    chosen = choose_layers(subject, module, options, lambda: _scanned(run))
+    chosen = choose_layers(subject, module, options, lambda: _scanned(run, scanning))
+    if chosen.report is not None and options.report is None:
+        # What is told of this run leads to the same list, whatever another scan would find.
+        found_in = work / folders.SCAN
+        run = dataclasses.replace(run, options=dataclasses.replace(options, report=found_in))
     prepared = prepare(subject, module, chosen, options, fabric)
-    found = differences(module, run.model, inputs_of(prepared, prepared.per_run(_COMPARED)))
+    found = differences(module, run.model, inputs_of(prepared, prepared.per_run(COMPARED)))
     require_parity(found, tolerance(subject.model.proto))
     if options.reexport:
         # What torch cannot export is better known before a long training.
         reexported_model(prepared)
+    run.listener.message(f"hardening of {run.model}")
     announce(run.listener, prepared, chosen, options)
     return _trained(run, prepared, chosen)
 
@@ -117,17 +122,24 @@ def _require_other_file(model: Path, target: Path) -> None:
         )
 
 
-def _scanned(run: _Run) -> Report:
+def _scanned(run: _Run, scanning: ScanOptions | None) -> Report:
     """The report of a scan of the model, kept in the folder of the run."""
-    options = run.options.scan_options(_SCANNED, perturbations=("gaussian", "fgsm", "pgd"))
-    report = scan(run.model, options, run.listener)
-    write_json(report, run.folder / "scan.json")
-    return report
+    how = scanning or run.options.scan_options(_SCANNED, perturbations=_PERTURBATIONS)
+
+    def kept() -> Report:
+        run.listener.message(f"scan of {run.model}")
+        report = scan(run.model, how, run.listener)
+        write_json(report, run.folder / folders.SCAN)
+        return report
+
+    return made_once(run.fabric, kept)
 
 
 def _trained(run: _Run, prepared: Prepared, chosen: Chosen) -> Hardening:
     options, record = run.options, _record(prepared, chosen, run.options)
-    write_atomically(run.folder / "config.toml", tomli_w.dumps(options.to_record()).encode("utf-8"))
+    if run.fabric.is_global_zero:
+        config = tomli_w.dumps(options.to_record()).encode("utf-8")
+        write_atomically(run.folder / folders.CONFIG, config)
     original = {name: p.detach().clone() for name, p in prepared.job.parameters.items()}
     fit = None if prepared.job.classes else fit_of(prepared, options)
     trained = train(
@@ -139,7 +151,7 @@ def _trained(run: _Run, prepared: Prepared, chosen: Chosen) -> Hardening:
         record=record,
         listener=run.listener,
     )
-    return _written(run, prepared, chosen, trained, original, fit)
+    return made_once(run.fabric, lambda: _written(run, prepared, chosen, trained, original, fit))
 
 
 def _record(prepared: Prepared, chosen: Chosen, options: HardenOptions) -> dict[str, Any]:
@@ -173,16 +185,19 @@ def _written(
 ) -> Hardening:
     config = run.options.to_record()
     sha256 = prepared.subject.model.file.sha256
-    with _draft(run, prepared, provenance(sha256, config, {})) as draft:
-        _verify(run, prepared, draft.path)
+    delivery = Delivery(run.model, run.output, prepared, reexported=run.options.reexport)
+    with delivery.draft(provenance(sha256, config, {})) as draft:
+        delivery.verify(draft)
         comparison = _compared(run, prepared, draft.path, fit)
     objection = comparison.objection(run.options.max_clean_drop)
+    better = objection is None or run.options.force
     result = Hardening(
         tool_version=__version__,
         created=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
         model=str(run.model),
         model_sha256=sha256,
-        output=str(run.output) if objection is None or run.options.force else None,
+        output=str(run.output) if better else None,
+        files=[],
         objection=objection,
         max_clean_drop=run.options.max_clean_drop,
         layers=dict(trained.gammas),
@@ -200,55 +215,12 @@ def _written(
         command=list(run.options.command),
         seconds=time.perf_counter() - run.started,
     )
-    _publish(run, prepared, result)
+    if better:
+        scores = dataclasses.asdict(comparison)
+        files = delivery.publish(provenance(sha256, config, scores))
+        result = dataclasses.replace(result, files=files)
+    write_json(result, run.folder / folders.RESULT)
     return result
-
-
-def _draft(run: _Run, prepared: Prepared, metadata: Mapping[str, str]) -> Staged | Reexported:
-    """The new file before it appears."""
-    if run.options.reexport:
-        return reexport(prepared, run.output, metadata)
-    weights = _placements(prepared.module, prepared)
-    return stage(run.model, run.output, weights, metadata)
-
-
-def _verify(run: _Run, prepared: Prepared, path: Path) -> None:
-    """Hold a draft to the original, and to torch; an export was held to torch when it was made."""
-    if run.options.reexport:
-        return
-    verify_written(run.model, path, inputs_of(prepared, _COMPARED))
-    alone = inputs_of(prepared, prepared.per_run(_COMPARED))
-    allowed = tolerance(prepared.subject.model.proto)
-    require_parity(differences(prepared.module, path, alone), allowed)
-
-
-def _publish(run: _Run, prepared: Prepared, result: Hardening) -> None:
-    if not run.fabric.is_global_zero:
-        return
-    if result.output is not None:
-        scores = dataclasses.asdict(result.comparison)
-        metadata = provenance(result.model_sha256, result.config, scores)
-        with _draft(run, prepared, metadata) as final:
-            if not run.options.reexport:
-                verify_written(run.model, final.path)
-            final.publish()
-    write_json(result, run.folder / "result.json")
-
-
-def _placements(module: OnnxModule, prepared: Prepared) -> dict[Placement, Array]:
-    """Every weight that was trained, at its place in the file."""
-    initializers = {t.name for t in prepared.subject.model.proto.graph.initializer}
-
-    def place(name: str, use: tuple[str, int] | None = None) -> Placement:
-        return Placement(name, "initializer" if name in initializers else "constant", use)
-
-    trained = {
-        place(weight.source, weight.use): module.weight(weight.name)
-        for weight in module.constants.weights
-        if weight.name in prepared.job.parameters
-    }
-    moved = {place(name): tensor for name, tensor in prepared.job.statistics.items()}
-    return {where: t.detach().cpu().numpy() for where, t in {**trained, **moved}.items()}
 
 
 def _compared(
@@ -257,8 +229,7 @@ def _compared(
     options = run.options
     if fit is not None:
         return compare_fits(fit, fit_of(prepared, options), prepared, options)
-    # Each process passes the verdict on its own, so none may write where another reads.
-    data = run.folder / f"verification-{run.fabric.global_rank}.npz"
+    data = run.folder / folders.VERIFICATION
     np.savez(data, allow_pickle=False, **held_out(prepared))
     before, after = (
         evaluate_file(file, prepared, options, data, run.listener) for file in (run.model, path)

@@ -25,6 +25,7 @@ from lsa_trainer.training.balancing import layer_weights
 from lsa_trainer.training.checkpoint import Checkpoint
 from lsa_trainer.training.minibatches import Material
 from lsa_trainer.training.reporting import Reporter, step_values
+from lsa_trainer.training.setup import made_once
 from lsa_trainer.training.state import State, write
 from lsa_trainer.training.validation import Scores
 
@@ -107,7 +108,8 @@ class _Run:
         self._job, self._options, self._fabric = job, options, fabric
         self._folder, self._record = folder, dict(record)
         checkpoints.make_folder(folder)
-        found = checkpoints.load(folder)
+        # Other machines need not see the folder.
+        found = made_once(fabric, lambda: checkpoints.load(folder))
         self._parts = assemble(job, material, options, fabric, found)
         self._state, self._total = self._parts.state, self._parts.minibatches.total
         self._resumed = self._resume(found)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from lightning_fabric import Fabric
@@ -27,6 +27,8 @@ from lsa_trainer.objectives import (
 )
 from lsa_trainer.options import TrainingOptions
 from lsa_trainer.trainee import Job
+
+T = TypeVar("T")
 
 # Samples, channels, height, width.
 _IMAGE_AXES = 4
@@ -59,6 +61,15 @@ def launch(options: TrainingOptions, device: str) -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+def made_once(fabric: Fabric, make: Callable[[], T]) -> T:
+    """What the first process makes, in every process: what it may fail at, all of them end with.
+
+    ``make`` must not wait for other processes.
+    """
+    made: T = fabric.broadcast(make() if fabric.is_global_zero else None)
+    return made
 
 
 def _accelerator(device: str, here: int) -> dict[str, Any]:

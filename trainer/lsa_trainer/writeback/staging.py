@@ -53,6 +53,11 @@ class Staged:
     def __post_init__(self) -> None:
         self._finalizer = weakref.finalize(self, shutil.rmtree, self.path.parents[1], True)
 
+    @property
+    def files(self) -> list[Path]:
+        """What ``publish`` writes: the model, and its data files."""
+        return [self.target, *(self.target.parent / location for location in self.locations)]
+
     def __enter__(self) -> Staged:
         return self
 
