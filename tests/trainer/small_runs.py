@@ -21,6 +21,7 @@ from lsa_trainer.training.validation import Scores, Validator
 
 if TYPE_CHECKING:
     import pytest
+    from lightning_fabric import Fabric
 
 CLASSES = 3
 FEATURES = 6
@@ -112,12 +113,13 @@ def run(
     how: TrainingOptions,
     data: Material | None = None,
     listener: TrainingListener | None = None,
+    fabric: Fabric | None = None,
 ) -> Trained:
     return train(
         of,
         data or material(),
         how,
-        fabric=launch(how, "cpu"),
+        fabric=fabric or launch(how, "cpu"),
         folder=folder,
         record={"options": repr(how)},
         listener=listener,

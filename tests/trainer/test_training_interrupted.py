@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 
 from lsa_onnx.errors import DataError
 from lsa_trainer.training import checkpoint
@@ -73,6 +75,34 @@ def test_the_scale_of_saturated_logits_is_that_of_the_first_step(tmp_path: Path)
     temperature = saved.record["fixed"]["temperature"]
     assert temperature > 1
     assert run(job(mlp(), ["1"]), tmp_path, how).temperature == temperature
+
+
+def test_the_scale_of_the_loss_in_float16_goes_on(tmp_path: Path) -> None:
+    """A scale that starts anew overflows for some steps, which are left out: other weights."""
+    how = options(epochs=4, checkpoint_every=1, precision="16-mixed")
+    whole, halved, other = mlp(), mlp(), mlp(seed=9)
+    run(job(whole, ["1"]), tmp_path / "whole", how, fabric=in_float16())
+    folder = tmp_path / "halved"
+    with pytest.raises(KeyboardInterrupt):
+        run(job(halved, ["1"]), folder, how, listener=Stopping(7), fabric=in_float16())
+    run(job(other, ["1"]), folder, how, fabric=in_float16())
+    assert_equal(weights(other), weights(whole))
+    ends = [checkpoint.load(tmp_path / name) for name in ("whole", "halved")]
+    scales = [end.record["precision"]["scale"] for end in ends if end is not None]
+    assert scales[0] == scales[1] != FIRST_SCALE
+
+
+FIRST_SCALE = 2.0**30
+
+
+def in_float16() -> Fabric:
+    """As on a GPU, on the CPU: a scale that is too large at first, and that grows every other step."""
+    scaler = torch.amp.GradScaler("cpu", init_scale=FIRST_SCALE, growth_interval=2)
+    fabric = Fabric(
+        accelerator="cpu", devices=1, plugins=MixedPrecision("16-mixed", "cpu", scaler=scaler)
+    )
+    fabric.launch()
+    return fabric
 
 
 def test_a_run_is_not_gone_on_with_under_other_options(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def assemble(
             options.validation_steps,
             options.seed,
         ),
-        state=_fresh_state(job, options, optimizer),
+        state=_fresh_state(job, options, optimizer, fabric),
     )
 
 
@@ -161,11 +161,12 @@ def _layers_alone(job: Job, options: TrainingOptions, net: Any) -> Any:
     return torch.compile(module) if options.compile else module
 
 
-def _fresh_state(job: Job, options: TrainingOptions, optimizer: Any) -> State:
+def _fresh_state(job: Job, options: TrainingOptions, optimizer: Any, fabric: Fabric) -> State:
     weights = {**job.parameters, **job.statistics}
     return State(
         job=job,
         optimizer=optimizer,
+        precision=fabric.strategy.precision,
         average=Average(weights, options.ema) if options.ema else None,
         best=Best(1.0, options.max_clean_drop),
         stop=EarlyStop(options.patience or 0),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -16,6 +16,9 @@ from lsa_trainer.training.averaging import Average
 from lsa_trainer.training.checkpoint import Checkpoint, prefixed, under
 from lsa_trainer.training.optimizer_state import flatten_optimizer, restore_optimizer
 
+if TYPE_CHECKING:
+    from lightning_fabric.plugins import Precision
+
 
 @dataclass
 class State:
@@ -24,6 +27,7 @@ class State:
     Attributes:
         job: Whose weights are trained.
         optimizer: Their optimizer.
+        precision: Fabric's; the one of float16 scales the loss, and learns by how much.
         average: Of the weights; ``None`` where none is kept.
         best: Which validation was the best so far.
         stop: When to end early.
@@ -38,6 +42,7 @@ class State:
 
     job: Job
     optimizer: torch.optim.Optimizer
+    precision: Precision
     average: Average | None
     best: Best
     stop: EarlyStop
@@ -77,6 +82,7 @@ class State:
         record: dict[str, Any] = {
             "options": dict(options),
             "optimizer": moving_record,
+            "precision": self.precision.state_dict(),
             "best": self.best.to_record(),
             "stop": self.stop.to_record(),
             "alarm": self.alarm.to_record(),
@@ -106,6 +112,7 @@ class State:
         restore_optimizer(
             self.optimizer, under("optimizer", checkpoint.tensors), record["optimizer"]
         )
+        self.precision.load_state_dict(record["precision"])
         if self.average is not None:
             self.average.restore(under("average", checkpoint.tensors), record["average"])
         self.best = Best.from_record(record["best"])
