@@ -197,8 +197,8 @@ def page(work: Path) -> Iterator[str]:
         "the width of their 95 % interval (Student's t); with one seed there is none."
     )
     yield ""
-    yield "| model | ε | method | seeds | clean before | clean after | robust before | robust after | seconds |"
-    yield "|---|---|---|---|---|---|---|---|---|"
+    yield "| model | ε | method | seeds | clean before | clean after | robust before | robust after |"
+    yield "|---|---|---|---|---|---|---|---|"
     for case in CASES:
         for method in METHODS:
             mine = [r for r in rows if r["case"] == case.model and r["method"] == method]
@@ -243,10 +243,9 @@ full number of steps and queries:
 def _line(case: Case, method: str, rows: Sequence[Mapping[str, Any]]) -> str:
     before = rows[0]["before"]
     clean, robust = ([100 * r["after"][kind] for r in rows] for kind in ("clean", "robust"))
-    seconds = statistics.mean(r["seconds"] for r in rows)
     return (
         f"| {case.model} | {case.eps} | {method} | {len(rows)} | {100 * before['clean']:.1f} | {_mean(clean)} | "
-        f"{100 * before['robust']:.1f} | {_mean(robust)} | {seconds:.0f} |"
+        f"{100 * before['robust']:.1f} | {_mean(robust)} |"
     )
 
 
