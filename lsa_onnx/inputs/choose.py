@@ -34,7 +34,7 @@ def from_npz(
     x_names: Sequence[str] = ("x", "x_test"),
     use_labels: bool = True,
 ) -> Found:
-    """Choose from an .npz: the keys given, else ``x_names``, the model's inputs, the only arrays.
+    """Choose from an .npz: the keys given, else the model's input, ``x_names``, the only arrays.
 
     Args:
         path: the file.
@@ -42,7 +42,8 @@ def from_npz(
         y_key: array of the labels, chosen by the user.
         split: "test" takes x_test and y_test, "train" x_train and y_train, and so on.
         split_if_any: do without such a part where there is none.
-        input_names: the model's inputs, the one that is perturbed first.
+        input_names: the model's inputs, the one that is perturbed first. What has the name of another
+            one is neither samples nor labels.
         x_names: usual names of the samples' array, best first.
         use_labels: whether to look for labels.
 
@@ -52,9 +53,10 @@ def from_npz(
     file = NpzFile(path)
     if split is not None and x_key is None and not (split_if_any and f"x_{split}" not in file.keys):
         x_key = f"x_{split}"
-    key = x_key or _usual_key(file.keys, (*x_names, *input_names[:1]))
+    usual = [name for name in x_names if name not in input_names[1:]]
+    key = x_key or _usual_key(file.keys, (*input_names[:1], *usual))
     key = key or _only_key(file, input_names)
-    labels = (y_key or _label_key(file, key)) if use_labels else None
+    labels = (y_key or _label_key(file, key, input_names)) if use_labels else None
     found = Found(file.array(key), file.array(labels) if labels else None)
     found.extra = {name: file.array(name) for name in input_names[1:] if name in file.keys}
     if len(file.keys) > 1:
@@ -113,10 +115,10 @@ def _only_key(file: NpzFile, input_names: Sequence[str]) -> str:
     return keys[0]
 
 
-def _label_key(file: NpzFile, x_key: str) -> str | None:
+def _label_key(file: NpzFile, x_key: str, input_names: Sequence[str]) -> str | None:
     twin = ["y" + x_key[1:]] if x_key.startswith("x") else []
-    named = _usual_key(file.keys, [key for key in (*twin, *_LABEL_KEYS) if key != x_key])
-    others = [key for key in file.keys if key != x_key]
+    others = [key for key in file.keys if key not in (x_key, *input_names)]
+    named = _usual_key(others, (*twin, *_LABEL_KEYS))
     if named is None and len(others) == 1 and _looks_like_labels(file.array(others[0])):
         samples = file.array(x_key)
         return others[0] if len(samples) == len(file.array(others[0])) else None

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 Index = NDArray[np.intp]
-Labels = NDArray[np.int64]
+Labels = NDArray[Any]
 
 
 class Samples(Protocol):
@@ -96,7 +96,8 @@ class Dataset:
         selection: positions in the source of the selected samples, ``(n,)``.
         sample_shape: shape of one sample.
         dtype: of the inputs that ``batch`` returns.
-        labels: class numbers ``(n,)``, or ``None``.
+        labels: class numbers ``(n,)``, int64; for a model without classes, what it should give for each
+            sample, ``(n, ...)``; or ``None``.
         classes: class names by number, or ``None``.
         notes: what was done to the data, for the report.
         extra: further model inputs by name, of the same selection.
@@ -145,8 +146,8 @@ class Dataset:
 
         Returns:
             ``x`` ``(n, *sample_shape)``, a new C-contiguous array of ``dtype`` in the declared
-            range and the model's layout, and ``y`` ``(n,)`` int64, or ``None`` where there are no
-            labels.
+            range and the model's layout, and ``y``, the ``labels`` of those samples, or ``None`` where
+            there are none.
 
         Raises:
             DataError: a sample cannot be decoded, is not finite, or is outside the declared range.
@@ -200,10 +201,10 @@ def select(available: int, samples: int | None, seed: int, source: str) -> tuple
 
 
 def fingerprint(survey: Callable[[Hash], None], labels: Labels | None) -> str:
-    """SHA-256 (hex) of what ``survey`` feeds and of the labels ``(n,)``."""
+    """SHA-256 (hex) of what ``survey`` feeds and of the labels ``(n, ...)``."""
     digest = hashlib.sha256()
     survey(digest)
     if labels is not None:
         digest.update(b"labels")
-        digest.update(np.ascontiguousarray(labels, dtype="<i8").tobytes())
+        digest.update(np.ascontiguousarray(labels, labels.dtype.newbyteorder("<")).tobytes())
     return digest.hexdigest()

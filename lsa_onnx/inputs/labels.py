@@ -1,4 +1,4 @@
-"""Labels: class numbers, one per sample, from arrays of the usual shapes or a text file."""
+"""Labels: class numbers, or the numbers that a model without classes should give, one row per sample."""
 
 from __future__ import annotations
 
@@ -16,6 +16,17 @@ Labels = NDArray[np.int64]
 
 _NO_LABELS = "give class numbers, or --labels none to scan without labels"
 _INTEGER = re.compile(r"\s*[+-]?[0-9]{1,18}\s*")
+_NUMBER = re.compile(r"\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*")
+_SINGLE_BYTES = 4
+
+
+def read_as(values: NDArray[Any], source: str, *, classes: bool) -> tuple[NDArray[Any], list[str]]:
+    """``values`` as ``class_numbers`` of a model with ``classes``, else as ``target_numbers``; and notes.
+
+    Raises:
+        DataError: they are not what the model needs.
+    """
+    return class_numbers(values, source) if classes else (target_numbers(values, source), [])
 
 
 def class_numbers(values: NDArray[Any], source: str) -> tuple[Labels, list[str]]:
@@ -46,6 +57,24 @@ def class_numbers(values: NDArray[Any], source: str) -> tuple[Labels, list[str]]
     return values.astype(np.int64), notes
 
 
+def target_numbers(values: NDArray[Any], source: str) -> NDArray[Any]:
+    """``values`` ``(n, ...)`` as what a model without classes should give: int64, float32 or float64.
+
+    Raises:
+        DataError: one is not finite.
+    """
+    if values.dtype.kind != "f":
+        return values.astype(np.int64)
+    wrong = np.argwhere(~np.isfinite(values))
+    if len(wrong):
+        first = tuple(wrong[0])
+        raise DataError(
+            f"{source}: target {values[first]} of sample {first[0]} is not finite; give finite numbers, "
+            "or --labels none"
+        )
+    return values.astype(np.float32 if values.itemsize <= _SINGLE_BYTES else np.float64)
+
+
 def require_length(labels: int, samples: int, labels_source: str, source: str) -> None:
     """Refuse labels that do not go with the samples one to one.
 
@@ -57,27 +86,33 @@ def require_length(labels: int, samples: int, labels_source: str, source: str) -
         raise DataError(f"{text}; give one label per sample, or --labels none")
 
 
-def read_text_labels(path: Path) -> Labels:
-    """One integer per line; empty lines are skipped.
+def read_text_labels(path: Path, *, classes: bool = True) -> NDArray[Any]:
+    """One number per line, shape ``(n,)``; empty lines are skipped.
+
+    Args:
+        path: the file.
+        classes: whether class numbers are wanted, which are integers; else any number will do.
 
     Raises:
         DataError: the file cannot be read or a line holds something else.
     """
+    form, what = (_INTEGER, "an integer") if classes else (_NUMBER, "a number")
     with reading(path):
         content = path.read_bytes()
     try:
         lines = content.decode("utf-8").splitlines()
     except UnicodeDecodeError as error:
-        accepted = "npy, npz, IDX or text with one integer per line"
+        accepted = f"npy, npz, IDX or text with {what} on each line"
         raise DataError(f"{str(path)!r} is not a labels file; accepted is {accepted}") from error
     values = []
     for number, line in enumerate(lines, start=1):
         if line.strip():
-            if not _INTEGER.fullmatch(line):
-                text = f"{str(path)!r}, line {number}: {line.strip()[:40]!r} is not an integer"
-                raise DataError(f"{text}; write one class number per line")
-            values.append(int(line))
-    return np.asarray(values, dtype=np.int64)
+            if not form.fullmatch(line):
+                text = f"{str(path)!r}, line {number}: {line.strip()[:40]!r} is not {what}"
+                wanted = "class number" if classes else "number"
+                raise DataError(f"{text}; write one {wanted} per line")
+            values.append(int(line) if classes else float(line))
+    return np.asarray(values, dtype=np.int64 if classes else np.float64)
 
 
 def _is_one_hot(values: NDArray[Any]) -> bool:

@@ -19,7 +19,7 @@ from lsa_onnx.inputs.dataset import ArraySamples, Dataset, Labels, fingerprint, 
 from lsa_onnx.inputs.detect import ACCEPTED, Kind, detect
 from lsa_onnx.inputs.geometry import plan_conversion
 from lsa_onnx.inputs.images import Hash, ImageSamples, Survey, plan_images, survey_images
-from lsa_onnx.inputs.labels import class_numbers, read_text_labels, require_length
+from lsa_onnx.inputs.labels import read_as, read_text_labels, require_length
 from lsa_onnx.inputs.spec import InputSpec, SampleShape, resolve_layout
 from lsa_onnx.inputs.units import Units
 
@@ -47,6 +47,7 @@ class _Request:
     split_if_any: bool
     resize: bool
     input_names: Sequence[str]
+    classes: bool
 
     @property
     def source(self) -> str:
@@ -67,6 +68,7 @@ def open_data(
     split: str | None = None,
     resize: bool = False,
     input_names: Sequence[str] = (),
+    classes: bool = True,
 ) -> Dataset:
     """Open the data at ``path``; arrays are checked whole, images as far as their headers go.
 
@@ -77,7 +79,7 @@ def open_data(
         sample_shape: shape of one model input without the batch axis, ``None`` for a free
             dimension.
         dtype: floating point type that batches have.
-        labels: a file of labels (npy, npz, IDX, or text with one integer per line) for all samples
+        labels: a file of labels (npy, npz, IDX, or text with one number per line) for all samples
             of the source in their order; "none" to ignore labels; by default those that the source
             itself holds.
         x_key: array of an npz that holds the samples.
@@ -89,6 +91,8 @@ def open_data(
         resize: scale image files of another size bilinearly.
         input_names: the model's inputs, first the one that the samples are for; others are looked
             up in an npz.
+        classes: whether labels are class numbers. For a model without classes they are what it should
+            give: any numbers, in any shape.
 
     Raises:
         DataError: the data or labels cannot be read, do not fit the model, or break the declared
@@ -108,6 +112,7 @@ def open_data(
         split_if_any=split is not None and split.endswith(_IF_ANY),
         resize=resize,
         input_names=tuple(input_names),
+        classes=classes,
     )
     kind = detect(request.path)
     if kind in ("npz", "npy", "idx", "idx.gz"):
@@ -202,9 +207,9 @@ def _array_labels(request: _Request, found: Found) -> tuple[Labels | None, list[
         return _given_labels(request, len(found.x))
     if found.y is None:
         return None, []
-    labels, notes = class_numbers(found.y.select().read(0, len(found.y)), found.y.name)
-    require_length(len(labels), len(found.x), found.y.name, found.x.name)
-    return labels, notes
+    values = found.y.select().read(0, len(found.y))
+    require_length(len(values), len(found.x), found.y.name, found.x.name)
+    return read_as(values, found.y.name, classes=request.classes)
 
 
 def _given_labels(request: _Request, samples: int) -> tuple[Labels | None, list[str]]:
@@ -212,9 +217,13 @@ def _given_labels(request: _Request, samples: int) -> tuple[Labels | None, list[
         return None, ["labels ignored (--labels none)"]
     path = Path(request.labels)
     stored = label_array(path, request.y_key)
-    values = read_text_labels(path) if stored is None else stored.select().read(0, len(stored))
-    labels, notes = class_numbers(values, repr(str(path)))
-    require_length(len(labels), samples, repr(str(path)), request.source)
+    values = (
+        read_text_labels(path, classes=request.classes)
+        if stored is None
+        else stored.select().read(0, len(stored))
+    )
+    require_length(len(values), samples, repr(str(path)), request.source)
+    labels, notes = read_as(values, repr(str(path)), classes=request.classes)
     return labels, [f"labels from {str(path)!r}", *notes]
 
 

@@ -39,8 +39,9 @@ def load_spec(
 ) -> InputSpec:
     """The input declaration of a model: its sidecar, single fields overridden by arguments.
 
-    ``source`` of the result is "sidecar" where a field of the sidecar is in force, else "flags"
-    where an argument is, else "default".
+    An empty ``mean``, ``std`` or ``layout`` overrides with none. A sidecar of which nothing would be
+    in force is not read. ``source`` of the result is "sidecar" where a field of the sidecar is in
+    force, else "flags" where an argument is, else "default".
 
     Raises:
         DataError: the sidecar cannot be read or has an unknown key or a value of the wrong type, or
@@ -49,7 +50,7 @@ def load_spec(
     given = {"range": range, "mean": mean, "std": std, "layout": layout}
     flags = {key: value for key, value in given.items() if value is not None}
     path = sidecar_path(model_path)
-    stored = _read_sidecar(path) if os.path.lexists(path) else {}
+    stored = _read_sidecar(path) if len(flags) < len(_KEYS) and os.path.lexists(path) else {}
     source: Source = "sidecar" if set(stored) - set(flags) else "flags" if flags else "default"
     try:
         return _spec({**stored, **flags}, source)
@@ -83,15 +84,18 @@ def write_sidecar(spec: InputSpec, model_path: str | os.PathLike[str]) -> Path:
 
 
 def _spec(fields: dict[str, Any], source: Source) -> InputSpec:
-    low, high = fields.get("range", (0.0, 1.0))
+    ends = tuple(fields.get("range", (0.0, 1.0)))
+    if len(ends) != 2:
+        raise DataError(
+            f"range {ends} is not usable; give two numbers, LO and HI, such as (0, 255)"
+        )
     layout = fields.get("layout")
-    mean, std = fields.get("mean"), fields.get("std")
     return InputSpec(
-        low=float(low),
-        high=float(high),
-        mean=None if mean is None else tuple(mean),
-        std=None if std is None else tuple(std),
-        layout=None if layout is None else as_layout(layout),
+        low=float(ends[0]),
+        high=float(ends[1]),
+        mean=tuple(fields.get("mean", ())) or None,
+        std=tuple(fields.get("std", ())) or None,
+        layout=as_layout(layout) if layout else None,
         source=source,
     )
 

@@ -24,7 +24,8 @@ class Keeper:
 
     The npz holds ``x`` (clean, in units of the declared range), ``y`` (labels, where there are any),
     ``index`` (positions in the data that were read), and for each attack ``x_adv_NAME`` and, where the
-    model has classes, ``predicted_NAME``, all in one order. A single attack's inputs are called
+    model has classes, ``predicted_NAME``, all in one order. Where another input of the model is called
+    x, the clean inputs have the name of theirs, so that the file can be read again. A single attack's inputs are called
     ``x_adv``, which is what ``--perturbed`` looks for.
     """
 
@@ -67,7 +68,7 @@ class Keeper:
         clean = self._mapped("clean")
         for start in range(0, len(dataset), 256):
             clean[start : start + 256] = dataset.batch(start, start + 256)[0]
-        members: dict[str, Array] = {"x": clean, "index": dataset.selection}
+        members: dict[str, Array] = {self._name: clean, "index": dataset.selection}
         if dataset.labels is not None:
             members["y"] = dataset.labels
         for attack, array in self._arrays.items():
@@ -78,6 +79,12 @@ class Keeper:
             for name, array in members.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                     npy_format.write_array(member, np.asanyarray(array), allow_pickle=False)
+
+    @property
+    def _name(self) -> str:
+        """Of the clean inputs."""
+        taken = any(value.name == "x" for value in self._subject.held)
+        return self._subject.input.name if taken else "x"
 
     def _array(self, attack: str) -> Array:
         if attack not in self._arrays:

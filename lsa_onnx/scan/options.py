@@ -41,9 +41,11 @@ class SubjectOptions:
         samples: How many samples to draw at random; all if ``None``.
         seed: Of the draw, all perturbations and the bootstrap, 0 to 2³² − 1.
         range: Declared value range of the data; ``None`` for the sidecar's, else 0..1.
-        mean: Per channel, on the 0..1 scale; ``None`` for the sidecar's, else no normalisation.
+        mean: Per channel, on the 0..1 scale; ``None`` for the sidecar's, else no normalisation; empty
+            for none at all.
         std: Likewise.
-        layout: "NCHW", "NHWC" or "flat"; ``None`` for the sidecar's, else by the model's shape.
+        layout: "NCHW", "NHWC" or "flat"; ``None`` for the sidecar's, else by the model's shape; empty
+            for that in any case.
         decision: Which score wins, "max" or "min".
         perturb: The input to perturb; the first of floats if ``None``.
         hold: ``NAME=FILE`` or ``NAME=NUMBER`` for inputs that are not perturbed.

@@ -22,6 +22,7 @@ from lsa_onnx.inputs import (
     synthetic_data,
 )
 from lsa_onnx.model import Model, load_model
+from lsa_onnx.prediction import find_head
 from lsa_onnx.report.document import ValueDescription
 from lsa_onnx.rewrite import prepend
 from lsa_onnx.runtime.layout import Layout, input_layout
@@ -83,7 +84,7 @@ class Subject:
         ]
 
     def feeds(self, start: int, stop: int) -> tuple[dict[str, Array], Array | None]:
-        """Inputs by name, each (n, ...), in declared units; and the labels (n,) or ``None``."""
+        """Inputs by name, each (n, ...), in declared units; and ``dataset.labels`` of the samples."""
         x, labels = self.dataset.batch(start, stop)
         others = {value.name: self._held_values(value, start, stop) for value in self.held}
         return {self.input.name: x, **others}, labels
@@ -138,7 +139,8 @@ def open_subject(path: str, options: SubjectOptions) -> Subject:
         raise ModelError(f"no output of {str(model.path)!r} is a tensor; nothing can be compared")
     layout = input_layout(target.shape, [value.shape for value in outputs])
     names = [target.name, *(value.name for value in held)]
-    dataset = _open_dataset(options, spec, layout, _FLOAT_INPUTS[target.dtype], names)
+    classes = find_head(model.proto) is not None
+    dataset = _open_dataset(options, spec, layout, _FLOAT_INPUTS[target.dtype], names, classes)
     for value in held:
         if value.name in given:
             shape = _row_shape(value, layout)
@@ -188,7 +190,12 @@ def _require_inputs(flag: str, names: Iterable[str], known: Sequence[str], what:
 
 
 def _open_dataset(
-    options: SubjectOptions, spec: InputSpec, layout: Layout, dtype: type, names: list[str]
+    options: SubjectOptions,
+    spec: InputSpec,
+    layout: Layout,
+    dtype: type,
+    names: list[str],
+    classes: bool,
 ) -> Dataset:
     if layout.sample_shape is None:
         raise ModelError(
@@ -210,6 +217,7 @@ def _open_dataset(
         split=options.split,
         resize=options.resize,
         input_names=names,
+        classes=classes,
     )
 
 

@@ -109,6 +109,67 @@ def test_bad_text_labels(content: bytes, message: str, tmp_path: Path) -> None:
         opened(write_npy(tmp_path / "x.npy", X), labels=str(tmp_path / "y.txt"))
 
 
+TARGETS = np.linspace(-1.5, 2, 6)
+
+
+@pytest.mark.parametrize(
+    ("y", "dtype"),
+    [
+        (TARGETS, np.float64),
+        (TARGETS.astype(np.float16), np.float32),
+        (TARGETS.astype(">f4").reshape(6, 1), np.float32),
+        (TARGETS.reshape(6, 1, 1) * np.ones((2, 3)), np.float64),
+        (Y - 2, np.int64),
+        (Y.astype(np.uint8).reshape(6, 1), np.int64),
+        (np.eye(4, dtype=bool)[Y], np.int64),
+    ],
+)
+def test_what_a_model_without_classes_should_give(y: Any, dtype: type, tmp_path: Path) -> None:
+    path = write_npz(tmp_path / "a.npz", x=X, y=y)
+    data = opened(path, classes=False)
+    _, found = data.batch(1, 4)
+    assert found is not None
+    assert found.dtype == dtype
+    assert found.dtype.isnative
+    np.testing.assert_array_equal(found, y[data.selection[1:4]])
+    other = write_npz(tmp_path / "b.npz", x=X, y=y.astype(dtype) + 1)
+    assert opened(other, classes=False).fingerprint != data.fingerprint
+
+
+def test_whole_numbers_are_the_same_data_with_classes_and_without(tmp_path: Path) -> None:
+    path = write_npz(tmp_path / "a.npz", x=X, y=Y.astype(np.int16))
+    assert opened(path, classes=False).fingerprint == opened(path).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (
+            np.where(np.arange(6) == 4, np.nan, TARGETS),
+            "'y' of .*target nan of sample 4 is not finite",
+        ),
+        (np.full((6, 2), -np.inf), "target -inf of sample 0 .*--labels none"),
+        (TARGETS[:5], "'y' of .* holds 5 labels, .*holds 6 samples"),
+    ],
+)
+def test_targets_that_cannot_be_used(y: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=message):
+        opened(write_npz(tmp_path / "a.npz", x=X, y=y), classes=False)
+
+
+def test_targets_from_a_text_file(tmp_path: Path) -> None:
+    x, y = write_npy(tmp_path / "x.npy", X), tmp_path / "y.txt"
+    y.write_text("1\n-2.5\n\n +.25\n3e-2\n4.\n0\n")
+    data = opened(x, labels=y, classes=False)
+    expected = np.array([1, -2.5, 0.25, 0.03, 4, 0])
+    np.testing.assert_array_equal(data.batch(0, 6)[1], expected[data.selection])
+    y.write_text("1\nnan\n")
+    with pytest.raises(
+        DataError, match=r"line 2: 'nan' is not a number; write one number per line"
+    ):
+        opened(x, labels=y, classes=False)
+
+
 def test_label_files_that_cannot_be_used(tmp_path: Path) -> None:
     x = write_npy(tmp_path / "x.npy", X)
     with pytest.raises(DataError, match=r"gone.txt' does not exist"):

@@ -48,6 +48,27 @@ def test_sources(tmp_path: Path) -> None:
     assert load_spec(model, range=(0, 1), layout="NCHW").source == "flags"
 
 
+def test_an_empty_field_overrides_with_none(tmp_path: Path) -> None:
+    model = tmp_path / "net.onnx"
+    text = '[input]\nrange = [0, 9]\nmean = [0.5]\nstd = [0.25]\nlayout = "NHWC"\n'
+    (tmp_path / "net.lsa.toml").write_text(text)
+    found = load_spec(model, mean=(), layout="")
+    assert found == InputSpec(high=9.0, std=(0.25,), source="sidecar")
+
+
+def test_a_sidecar_that_says_nothing_more_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "net.lsa.toml").write_text("no TOML at all")
+    found = load_spec(tmp_path / "net.onnx", range=(0, 9), mean=(), std=(), layout="")
+    assert found == InputSpec(high=9.0, source="flags")
+
+
+@pytest.mark.parametrize("ends", [(), (0.0,), (0.0, 1.0, 2.0)])
+def test_a_range_has_two_ends(tmp_path: Path, ends: Any) -> None:
+    with pytest.raises(DataError) as caught:
+        load_spec(tmp_path / "net.onnx", range=ends)
+    assert f"range {ends} is not usable; give two numbers" in str(caught.value)
+
+
 def test_flag_errors_do_not_blame_a_sidecar(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^layout 'HWC' is unknown"):
         load_spec(tmp_path / "net.onnx", layout="HWC")

@@ -40,6 +40,26 @@ def two_inputs() -> onnx.ModelProto:
     return graphs.model(nodes, inputs, [graphs.value("y", ["N", 2])], weights)
 
 
+def test_an_input_gets_the_array_of_its_own_name(tmp_path: Path) -> None:
+    weights = {"p": np.array([[0, 1], [0, -1]], np.float32), "o": np.array([0, 0.1], np.float32)}
+    nodes = [
+        graphs.node("Sub", ["z", "x"], ["d"]),
+        graphs.node("Gemm", ["d", "p", "o"], ["y"]),
+    ]
+    ends = [graphs.value("x", ["N", 2]), graphs.value("z", ["N", 2])], [graphs.value("y", ["N", 2])]
+    model = saved(tmp_path, graphs.model(nodes, *ends, weights))
+    # z − x decides between the classes; with z in place of x, it would be 0, and the class 1.
+    z, x = graphs.samples(0, 30, 2), np.full((30, 2), 0.5, np.float32)
+    y = (z[:, 0] - z[:, 1] > -0.1).astype(np.int64)
+    assert set(y) == {0, 1}
+    data = stored(tmp_path, x=x, z=z, y=y)
+    for name in ("z", "x"):
+        report = scanned(model, data, perturb=name, perturbations=("gaussian",), layers=("all",))
+        assert report.accuracy is not None
+        assert report.accuracy.value == 1
+        assert report.input.name == name
+
+
 A = np.full((6, 2), 0.5, np.float32)
 B = (0.5 + np.linspace(-0.2, 0.25, 6)[:, None] * [1, 1]).astype(np.float32)
 # a0 − a1 = 0 and c = 3: the score is 4 (b − 1/2), and ‖·‖₁ of the weights 2 for a and 4 for b.

@@ -69,6 +69,19 @@ def test_what_was_attacked_is_read_back(
     assert accuracy.value == pytest.approx((found["predicted"] == found["y"]).mean())
 
 
+def test_a_second_input_called_x_is_not_what_was_perturbed(tmp_path: Path) -> None:
+    weights = {"p": np.array([[1, 0], [0, 1]], np.float32)}
+    nodes = [graphs.node("Sub", ["z", "x"], ["d"]), graphs.node("MatMul", ["d", "p"], ["y"])]
+    ends = [graphs.value("x", ["N", 2]), graphs.value("z", ["N", 2])], [graphs.value("y", ["N", 2])]
+    model = saved(tmp_path, graphs.model(nodes, *ends, weights))
+    z, kept = graphs.samples(0, 11, 2), tmp_path / "adv.npz"
+    data = stored(tmp_path, x=np.full((11, 2), 0.5, np.float32), z=z)
+    scanned(model, data, perturb="z", perturbations=("pgd",), save_adversarial=kept, **QUICK)
+    found = loaded(kept)
+    assert "x" not in found
+    np.testing.assert_array_equal(found["z"], z[found["index"]])
+
+
 def test_several_attacks_have_arrays_of_their_own(tmp_path: Path) -> None:
     proto, kept = graphs.conv_net(), tmp_path / "adv.npz"
     scanned(

@@ -301,9 +301,10 @@ def test_outputs_whose_shape_depends_on_the_sample(tmp_path: Path) -> None:
     assert (report.observer.n, report.observer.max_absolute_difference) == (12, 0.0)
 
 
-def test_a_regression_model_has_scores_but_no_accuracy(tmp_path: Path) -> None:
+@pytest.mark.parametrize("y", [np.zeros(40, np.int64), np.linspace(-1, 1, 80).reshape(40, 2)])
+def test_a_regression_model_has_scores_but_no_accuracy(y: Array, tmp_path: Path) -> None:
     model = saved(tmp_path, graphs.elu_mlp())
-    data = stored(tmp_path, x=graphs.samples(0, 40, 2), y=np.zeros(40, np.int64))
+    data = stored(tmp_path, x=graphs.samples(0, 40, 2), y=y)
     report = scanned(model, data)
     assert report.accuracy is None
     assert report.perturbations[0].flips is None
