@@ -19,6 +19,7 @@ from lsa_onnx.model import element_name
 from lsa_onnx.report.text import count
 from lsa_onnx.stored import StoredModel, read_stored
 from lsa_onnx.structure import DATA_FIELDS, TensorPair, compare_structure
+from lsa_onnx.untied import find_untied
 from lsa_onnx.weights import element_count, is_external
 
 # Elements that are looked at in one go.
@@ -72,11 +73,13 @@ class ModelDifference:
     """What differs between an old and a new model file.
 
     Attributes:
-        compared_tensors: How many tensors both have, with one element type and shape.
+        compared_tensors: How many tensors both have, with one element type and shape; what was split off
+            one is compared with it.
         changed_tensors: Those of them that hold other values, in graph order.
         metadata: Changes of ``metadata_props``.
         graph: All other differences of the messages, one line each. Among them are other values in
             tensors of whole numbers (int64), bool and text: those are shapes and switches, not weights.
+        untied: Where a node reads a tensor of its own instead of one that it shared, one line each.
         packaging: Where and how tensors are stored otherwise, one line each.
     """
 
@@ -84,17 +87,18 @@ class ModelDifference:
     changed_tensors: tuple[TensorChange, ...]
     metadata: MetadataChange
     graph: tuple[str, ...]
+    untied: tuple[str, ...]
     packaging: tuple[str, ...]
 
     @property
     def same_graph(self) -> bool:
-        """Whether at most weights, metadata and packaging differ."""
+        """Whether at most weights, also such as were shared, metadata and packaging differ."""
         return not self.graph
 
     @property
     def other(self) -> list[str]:
         """Every difference besides weights and metadata, one line each."""
-        return [*self.graph, *self.packaging]
+        return [*self.graph, *self.untied, *self.packaging]
 
 
 def diff_models(a: str | Path, b: str | Path) -> ModelDifference:
@@ -116,7 +120,7 @@ def compare_stored(old: StoredModel, new: StoredModel) -> ModelDifference:
     Raises:
         ModelError: The data of a tensor do not fit its type and shape.
     """
-    found = compare_structure(old.proto, new.proto)
+    found = compare_structure(old.proto, new.proto, find_untied(old.proto, new.proto))
     graph, changes = list(found.lines), []
     for pair in found.pairs:
         change = _change(pair, old, new)
@@ -129,6 +133,7 @@ def compare_stored(old: StoredModel, new: StoredModel) -> ModelDifference:
         changed_tensors=tuple(changes),
         metadata=_metadata(old.proto, new.proto),
         graph=tuple(graph),
+        untied=tuple(found.splits),
         packaging=tuple(_packaging(found.pairs)),
     )
 

@@ -21,6 +21,7 @@ from google.protobuf.message import DecodeError
 from lsa_onnx.errors import DataError, ModelError
 from lsa_onnx.report.document import FileDigest, ValueDescription
 from lsa_onnx.rewrite.graph import dimensions, opset, true_inputs
+from lsa_onnx.sparse import densified
 from lsa_onnx.weights import (
     carry_inner_weights,
     carry_weights,
@@ -87,6 +88,7 @@ def load_model(path: str | Path) -> Model:
     proto = parse_model(source)
     _check_versions(source, proto)
     folder, files = find_external_files(source, proto)
+    proto = densified(proto, folder)
     identity, sidecars = digest(source), tuple(digest(file) for file in files)
     workspace = Path(tempfile.mkdtemp(prefix="lsa-onnx-"))
     try:

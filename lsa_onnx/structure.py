@@ -6,7 +6,7 @@ name (nodes, attributes, tensors, inputs, functions) has code of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -49,15 +49,27 @@ class TensorPair:
 
 @dataclass
 class Structure:
-    """What a comparison found: ``lines`` on what differs, and the tensors to compare by value."""
+    """What a comparison found.
 
+    ``lines`` on what differs, tensors to compare by value, and a line for each place where one of ``parts`` is
+    read: an initializer that only the new model has → the tensor of the old one that it was split off.
+    """
+
+    parts: Mapping[str, onnx.TensorProto] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     pairs: list[TensorPair] = field(default_factory=list)
+    splits: list[str] = field(default_factory=list)
 
 
-def compare_structure(old: onnx.ModelProto, new: onnx.ModelProto) -> Structure:
-    """Compare everything of two models but ``metadata_props`` and the values of tensors."""
-    found = Structure()
+def compare_structure(
+    old: onnx.ModelProto, new: onnx.ModelProto, parts: Mapping[str, onnx.TensorProto]
+) -> Structure:
+    """Compare everything of two models but ``metadata_props`` and the values of tensors.
+
+    To read one of ``parts``, from ``lsa_onnx.untied.find_untied``, is no difference.
+    """
+    split = [tensor for tensor in new.graph.initializer if tensor.name in parts]
+    found = Structure(parts, pairs=[TensorPair(t.name, "", parts[t.name], t) for t in split])
     by_name = {"graph", "functions", "opset_import", "metadata_props"}
     _fields(found, old, new, "the model", by_name)
     _opsets(found, old.opset_import, new.opset_import, "the model")
@@ -97,18 +109,24 @@ def _graphs(found: Structure, old: onnx.GraphProto, new: onnx.GraphProto, scope:
     by_name = {"node", "input", "output", "value_info", "initializer", "sparse_initializer"}
     _fields(found, old, new, f"the graph{scope}", by_name)
     for kind in ("input", "output"):
-        pairs = _matched(found, kind, getattr(old, kind), getattr(new, kind), _name, scope)
-        for a, b in pairs:
+        both = getattr(old, kind), _without_parts(found, getattr(new, kind), scope)
+        for a, b in _matched(found, kind, *both, _name, scope):
             _values(found, a, b, f"{kind} {a.name!r}{scope}")
     if sorted(map(_content, old.value_info)) != sorted(map(_content, new.value_info)):
         found.lines.append(f"the types noted for inner tensors differ{scope}")
     _nodes(found, old.node, new.node, scope)
-    for a, b in _matched(found, "initializer", old.initializer, new.initializer, _name, scope):
+    tensors = old.initializer, _without_parts(found, new.initializer, scope)
+    for a, b in _matched(found, "initializer", *tensors, _name, scope):
         _tensors(found, a.name, a, b, scope)
     sparse = (old.sparse_initializer, new.sparse_initializer)
     for a, b in _matched(found, "sparse initializer", *sparse, lambda s: s.values.name, scope):
         if _content(a) != _content(b):
             found.lines.append(f"sparse initializer {a.values.name!r}{scope} holds other values")
+
+
+def _without_parts(found: Structure, new: Sequence[M], scope: str) -> Sequence[M]:
+    """What ``new`` holds besides parts; those are in the main graph alone."""
+    return new if scope else [each for each in new if _name(each) not in found.parts]
 
 
 def _values(
@@ -128,10 +146,21 @@ def _nodes(
 ) -> None:
     for a, b in _matched(found, "node", old, new, first_output, scope):
         what = f"node {first_output(a)!r} ({a.op_type}){scope}"
-        _fields(found, a, b, what, {"attribute"})
+        _inputs(found, a.input, b.input, what)
+        _fields(found, a, b, what, {"attribute", "input"})
         pairs = _matched(found, "attribute", a.attribute, b.attribute, _name, f" of {what}")
         for before, after in pairs:
             _attributes(found, a, before, after, scope)
+
+
+def _inputs(found: Structure, old: Sequence[str], new: Sequence[str], what: str) -> None:
+    before, after = list(old), list(new)
+    for place, (a, b) in enumerate(zip(old, new, strict=False)):
+        if a != b and b in found.parts:
+            found.splits.append(f"{what} reads {b!r} instead of {a!r}")
+            after[place] = a
+    if before != after:
+        found.lines.append(f"{what}: input {_instead(_shown(before), _shown(list(new)))}")
 
 
 def _attributes(

@@ -29,9 +29,9 @@ def found(
 
 
 def roles(module: OnnxModule) -> dict[str, str]:
-    """Constant → "trains", why not, or "statistics"; those that are plain constants are left out."""
+    """Weight or statistics → "trains", "statistics" or why not; plain constants are left out."""
     named = {w.name: w.frozen or "trains" for w in module.constants.weights}
-    return named | dict.fromkeys(module.constants.statistics, "statistics")
+    return named | {w.name: w.frozen or "statistics" for w in module.constants.statistics}
 
 
 def weight_of(module: OnnxModule, name: str) -> Weight:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from onnx import helper, numpy_helper
 
+from lsa_onnx.errors import ModelError
 from tests import graphs
 from tests.graphs import Array, model, node, run, samples, value, weight
 from tests.trainer.constants_of import found, roles, weight_of
@@ -169,6 +170,42 @@ def test_weights_in_a_body_are_frozen(tmp_path: Path) -> None:
     assert roles(module) == {"w": "trains", "inner a": reason, "inner b": reason}
     assert module.constants.share == 24 / (24 + 16 + 16)
     assert weight_of(module, "inner a").layer == "y"
+
+
+def sparse(name: str, array: Array) -> onnx.SparseTensorProto:
+    places = np.flatnonzero(array)
+    values = numpy_helper.from_array(array.reshape(-1)[places], name)
+    return helper.make_sparse_tensor(values, numpy_helper.from_array(places), array.shape)
+
+
+@pytest.mark.parametrize("as_node", [False, True])
+def test_a_weight_that_is_stored_sparse_is_frozen(as_node: bool, tmp_path: Path) -> None:
+    u = np.diag(np.array([1, -2, 0, 4], np.float32))
+    nodes = [node("MatMul", ["x", "w"], ["h"]), node("MatMul", ["h", "u"], ["y"])]
+    if as_node:
+        nodes.insert(0, node("Constant", [], ["u"], sparse_value=sparse("u", u)))
+    proto = model(nodes, [value("x", ["N", 6])], [value("y", None)], {"w": weight(0, 6, 4)})
+    if not as_node:
+        proto.graph.sparse_initializer.append(sparse("u", u))
+    module = loaded(proto, tmp_path)
+    reason = "stored sparse, where trained values have no place: store it dense to train it"
+    assert roles(module) == {"w": "trains", "u": reason}
+    assert module.constants.share == 24 / (24 + 16)
+    x = samples(1, 3, 6)
+    np.testing.assert_allclose(run_torch(module, {"x": x})["y"], x @ weight(0, 6, 4) @ u, rtol=1e-5)
+    if not as_node:
+        require_equal(module, proto, {"x": x})
+
+
+def test_statistics_that_are_stored_sparse_cannot_move(tmp_path: Path) -> None:
+    weights = {"s": weight(0, 6), "b": weight(1, 6), "v": samples(2, 6) + 0.5}
+    norm = node("BatchNormalization", ["x", "s", "b", "m", "v"], ["y"])
+    proto = model([norm], [value("x", ["N", 6])], [value("y", None)], weights)
+    proto.graph.sparse_initializer.append(sparse("m", np.array([0, 0, 0.5, 0, 0, 1], np.float32)))
+    module = loaded(proto, tmp_path)
+    require_equal(module, proto, {"x": samples(3, 4, 6)})
+    with pytest.raises(ModelError, match="statistics 'm' cannot move: they are stored sparse"):
+        module.constants.require_movable()
 
 
 def test_no_weights_at_all(tmp_path: Path) -> None:

@@ -221,6 +221,48 @@ def test_untied_weights_get_initializers_of_their_own(external: bool, tmp_path: 
     )
 
 
+def tied_biases(kind: str) -> onnx.ModelProto:
+    """Two layers that share a bias, an initializer or a Constant, with no reader besides."""
+    weights = {"w": weight(0, 4, 4), "v": weight(1, 4, 4)}
+    nodes = [node("Gemm", ["x", "w", "b"], ["h"]), node("Gemm", ["h", "v", "b"], ["y"])]
+    if kind == "constant":
+        held = numpy_helper.from_array(np.zeros(4, np.float32))
+        nodes.insert(0, node("Constant", [], ["b"], value=held))
+    else:
+        weights["b"] = np.zeros(4, np.float32)
+    return model(nodes, [value("x", ["N", 4])], [value("y", ["N", 4])], weights)
+
+
+@pytest.mark.parametrize("external", [False, True])
+@pytest.mark.parametrize("kind", ["initializer", "constant"])
+def test_the_first_of_all_readers_keeps_the_tensor(
+    kind: Any, external: bool, tmp_path: Path
+) -> None:
+    """So that no tensor is left in the file that nobody reads."""
+    keep = save_external if external else save
+    source, target = keep(tied_biases(kind), tmp_path / "source.onnx"), tmp_path / "target.onnx"
+    first, second = weight(7, 4), weight(8, 4)
+    uses = {Placement("b", kind, ("h", 2)): first, Placement("b", kind, ("y", 2)): second}
+    write_weights(source, target, uses, {})
+    gemms = [n for n in onnx.load(target).graph.node if n.op_type == "Gemm"]
+    assert [n.input[2] for n in gemms] == ["b", "b__untied_1"]
+    x = samples(1, 6, 4)
+    expected = (x @ weight(0, 4, 4) + first) @ weight(1, 4, 4) + second
+    np.testing.assert_allclose(outputs(target, {"x": x}), expected, rtol=1e-4, atol=1e-6)
+    found = diff_models(source, target)
+    assert found.same_graph
+    assert found.untied == ("node 'y' (Gemm) reads 'b__untied_1' instead of 'b'",)
+    assert {c.name for c in found.changed_tensors} == {"b", "b__untied_1"}
+
+
+def test_a_tensor_that_the_graph_returns_is_left_as_it_is() -> None:
+    proto = tied_biases("initializer")
+    proto.graph.output.append(value("b", [4]))
+    found = written(proto, {initializer("b", (y, 2)): weight(7, 4) for y in "hy"})
+    answers = graphs.run(found, {"x": samples(1, 6, 4)})
+    np.testing.assert_array_equal(answers["b"], np.zeros(4))
+
+
 def test_equal_values_untie_nothing() -> None:
     """One bias moves, the others are what the shared tensor holds from now on."""
     proto, shared, own = merged_biases(), weight(7, 4), weight(8, 4)

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, numpy_helper
 
 from lsa_onnx.errors import ModelError
 from lsa_trainer.writeback import (
     Placement,
     WriteBackError,
-    nodes_in_training,
     verify_written,
     writable,
     write_weights,
@@ -157,49 +156,6 @@ def test_samples_beyond_a_fixed_batch_are_left_out(tmp_path: Path) -> None:
     verify_written(source, source, X)
     with pytest.raises(ModelError, match="failed to run the model"):
         verify_written(source, source, {"x": samples(0, 4, 3, 5, 6)})
-
-
-def with_dropout(switch: Any, *, as_node: bool = False) -> onnx.ModelProto:
-    weights = {"w": weight(0, 5, 4), "ratio": np.array(0.5, np.float32)}
-    nodes = [
-        node("MatMul", ["x", "w"], ["h"]),
-        node("Dropout", ["h", "ratio", "on"], ["y"]),
-    ]
-    if as_node:
-        held = numpy_helper.from_array(np.array(switch))
-        nodes.insert(0, node("Constant", [], ["on"], value=held))
-    else:
-        weights["on"] = np.array(switch)
-    return model(nodes, [value("x", ["N", 5])], [value("y", ["N", 4])], weights)
-
-
-@pytest.mark.parametrize("as_node", [False, True])
-def test_dropout_that_was_left_on(as_node: bool, tmp_path: Path) -> None:
-    on, off = with_dropout(True, as_node=as_node), with_dropout(False, as_node=as_node)
-    assert (nodes_in_training(on), nodes_in_training(off)) == (["y"], [])
-    assert "is in training mode at 'y'" in refused(on, on, tmp_path)
-    source = save(off, tmp_path / "source.onnx")
-    write_weights(source, tmp_path / "target.onnx", trained(off, "w"), {})
-
-
-def test_normalisation_that_was_left_in_training() -> None:
-    weights = {name: np.ones(3, np.float32) for name in "sbmv"}
-    norm = node("BatchNormalization", ["x", *"sbmv"], ["y", "m2", "v2"], training_mode=1)
-    outputs = [value(name, None) for name in ("y", "m2", "v2")]
-    assert nodes_in_training(model([norm], [value("x", ["N", 3])], outputs, weights)) == ["y"]
-    old = model([node("Dropout", ["x"], ["y"])], [value("x", ["N"])], [value("y", ["N"])], opset=7)
-    assert nodes_in_training(old) == []
-
-
-def test_training_mode_inside_functions() -> None:
-    body = [
-        helper.make_node("BatchNormalization", list("asbmv"), ["o", "p", "q"], training_mode=1),
-    ]
-    imports = [helper.make_opsetid("", 17)]
-    function = helper.make_function("own", "F", list("asbmv"), ["o"], body, imports)
-    call = node("F", ["x"] * 5, ["y"], domain="own")
-    proto = model([call], [value("x", ["N"])], [value("y", None)], functions=[function])
-    assert nodes_in_training(proto) == ["o"]
 
 
 @pytest.mark.real

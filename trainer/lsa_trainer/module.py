@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,18 @@ from lsa_onnx.errors import ModelError
 from lsa_onnx.model import Model, load_model, parse_model
 from lsa_onnx.rewrite.graph import dimensions, true_inputs
 from lsa_onnx.rewrite.rebatch import rebatch
+from lsa_onnx.sparse import sparse_names
 from lsa_onnx.structure import first_output
+from lsa_trainer.constants import find_constants
 from lsa_trainer.patterns import Patterns
 from lsa_trainer.places import FLOATS
 from lsa_trainer.tensors import tensor_of, torch_tensor
 from lsa_trainer.translation import Program, in_dialect, translate
-from lsa_trainer.weights import Constants, Weight, find_constants
+from lsa_trainer.weights import Constants, Weight
 from lsa_trainer.writeback.placing import writable
 
 _NOT_WRITABLE = "not in the main graph of the file under a name of its own"
+_SPARSE = "stored sparse, where trained values have no place: store it dense to train it"
 
 
 class OnnxModule(torch.fx.GraphModule):
@@ -106,9 +109,9 @@ class OnnxModule(torch.fx.GraphModule):
         return {w: self.weight(w.name).detach() for w in self.constants.weights if w.trains}
 
     def statistics(self) -> dict[str, torch.Tensor]:
-        """Running means and variances by the name of their initializer."""
+        """Running means and variances, by the name of their initializer or untied copy."""
         root, paths = self._program.root, self._program.paths
-        return {name: root.get_buffer(paths[name]) for name in self.constants.statistics}
+        return {w.name: root.get_buffer(paths[w.name]) for w in self.constants.statistics}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> OnnxModule:
         program = self._program
@@ -167,12 +170,16 @@ def _translated(
     floats = [t for t in written.graph.initializer if t.data_type in FLOATS]
     values = {tensor.name: tensor_of(tensor, model.folder) for tensor in floats}
     found = find_constants(written, Patterns.of(values), _places(raw))
-    constants = found.only(writable(raw), _NOT_WRITABLE)
+    fixed = {source for source, _ in found.sources.values()} - writable(raw).keys()
+    constants = found.freeze({*sparse_names(raw.graph)}, _SPARSE).freeze(fixed, _NOT_WRITABLE)
     program = translate(
         written,
         model.folder,
-        parameters=_parameters(constants, values, promote_half),
-        kept=constants.statistics,
+        parameters={
+            weight.name: torch.nn.Parameter(value, requires_grad=weight.trains)
+            for weight, value in _held(constants.weights, values, promote_half)
+        },
+        kept={w.name: value for w, value in _held(constants.statistics, values, promote_half)},
         untied=constants.untied,
         float_type=torch.float32 if promote_half else None,
         reserved={*dir(OnnxModule), *OnnxModule.__annotations__},
@@ -182,24 +189,27 @@ def _translated(
     return module
 
 
-def _parameters(
-    constants: Constants, values: Mapping[str, torch.Tensor], promote_half: bool
-) -> dict[str, torch.nn.Parameter]:
-    made = {}
-    for weight in constants.weights:
+def _held(
+    weights: Iterable[Weight], values: Mapping[str, torch.Tensor], promote_half: bool
+) -> Iterator[tuple[Weight, torch.Tensor]]:
+    """What is held under a name, with its value; nothing shares memory."""
+    for weight in weights:
         if weight.source not in values or weight.frozen.startswith("inside the body"):
             continue
         value = values[weight.source]
         if promote_half and value.dtype in (torch.float16, torch.bfloat16):
             value = value.float()
-        copied = value.clone() if weight.use else value
-        made[weight.name] = torch.nn.Parameter(copied, requires_grad=weight.trains)
-    return made
+        yield weight, value.clone() if weight.use else value
 
 
 def _places(raw: onnx.ModelProto) -> set[tuple[str, int]]:
-    """Where nodes of the main graph of the file as it is read something: (first output, input)."""
-    return {(first_output(node), i) for node in raw.graph.node for i in range(len(node.input))}
+    """Where nodes of the main graph of the file as it is read something: (first output, input).
+
+    A call of a local function is no such node: what it makes, a node of the function makes in the end.
+    """
+    local = {(function.domain, function.name) for function in raw.functions}
+    nodes = [node for node in raw.graph.node if (node.domain, node.op_type) not in local]
+    return {(first_output(node), i) for node in nodes for i in range(len(node.input))}
 
 
 def _has_batch_of_one(proto: onnx.ModelProto) -> bool:

@@ -30,7 +30,7 @@ def command(old: str, new: str, json: str | None) -> None:
     Exit code 0 if NEW is OLD with at most other weights, metadata or packaging; 1 if the graph
     itself differs.
     """
-    require_writable(json, None, (old, new))
+    require_writable({"--json": json}, [old, new])
     found = diff_models(old, new)
     text = json_format.dumps(
         {"same_graph": found.same_graph, **dataclasses.asdict(found)}, indent=2
@@ -56,6 +56,7 @@ def _print(found: ModelDifference) -> None:
     if changed:
         console.print(_weights(found.changed_tensors))
     sections = {
+        "Untied": list(found.untied),
         "Metadata": _metadata(found.metadata),
         "Graph": list(found.graph),
         "Packaging": list(found.packaging),

@@ -19,6 +19,7 @@ from lsa_onnx.rewrite import expose
 from lsa_onnx.runtime.devices import resolve_device
 from lsa_onnx.runtime.session import Session
 from lsa_onnx.weights import all_tensors
+from lsa_trainer.inference import random_tensors
 from lsa_trainer.module import OnnxModule
 
 Array = NDArray[Any]
@@ -26,15 +27,20 @@ Array = NDArray[Any]
 # Relative to the largest value of a tensor; a file in half precision rounds what torch computes in float32.
 _TOLERANCE = 1e-3
 _HALF_TOLERANCE = 3e-2
+_HALF_BYTES = 2
 _HALF = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16})
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far a tensor is apart in the two runtimes: the largest difference over the largest value."""
+    """How far a tensor is apart in the two runtimes: the largest difference over the largest value.
+
+    ``overflows`` where the file, in half precision, gives infinity or NaN for what torch gives a number.
+    """
 
     tensor: str
     relative: float
+    overflows: bool = False
 
 
 def widened(tensor: torch.Tensor) -> torch.Tensor:
@@ -55,6 +61,8 @@ def differences(
 ) -> list[Difference]:
     """Every float tensor of the main graph that both runtimes make, in the order of the graph.
 
+    Those that depend on random numbers are left out.
+
     Args:
         module: The model in torch, computing in float32 where the file says half precision.
         path: The model as a file.
@@ -63,7 +71,8 @@ def differences(
     """
     model = load_model(path)
     made = [name for node in model.proto.graph.node for name in node.output if name]
-    names = [name for name in made if name in set(module.tensor_names)]
+    common = set(module.tensor_names) - set(random_tensors(model.proto.graph))
+    names = [name for name in made if name in common]
     session = Session(expose(model.proto, names), resolve_device(device), folder=model.folder)
     theirs = session.run(dict(feeds), names)
     target = next(module.parameters()).device
@@ -73,7 +82,7 @@ def differences(
         ours = module.reading(names)(*given)
     pairs = [(name, ours[name].detach().cpu(), theirs[name]) for name in names]
     return [
-        Difference(name, _relative(a.double().numpy(), np.asarray(b, np.float64)))
+        _difference(name, a.double().numpy(), np.asarray(b))
         for name, a, b in pairs
         if a.is_floating_point()
     ]
@@ -86,12 +95,24 @@ def require_parity(found: Sequence[Difference], allowed: float) -> None:
         ModelError: The first tensor that differs is named.
     """
     for difference in found:
+        if difference.overflows:
+            raise ModelError(
+                f"the model overflows in half precision: tensor {difference.tensor!r} is infinite or NaN in the "
+                "file where float32 has numbers; export it in float32, or scale its weights down, and harden that"
+            )
         if not difference.relative <= allowed:
             raise ModelError(
                 f"torch and ONNX Runtime differ from tensor {difference.tensor!r} on, by "
                 f"{difference.relative:.2g} of its largest value (allowed {allowed:g}); the model cannot "
                 "be trained faithfully: please report this model"
             )
+
+
+def _difference(name: str, ours: Array, theirs: Array) -> Difference:
+    wide = theirs.astype(np.float64)
+    spoilt = np.isfinite(ours) & ~np.isfinite(wide) if ours.shape == wide.shape else np.False_
+    overflows = theirs.dtype.itemsize == _HALF_BYTES and bool(spoilt.any())
+    return Difference(name, _relative(ours, wide), overflows)
 
 
 def _relative(a: Array, b: Array) -> float:

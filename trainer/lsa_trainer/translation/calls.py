@@ -12,6 +12,7 @@ from onnx import TensorProto
 
 from lsa_onnx.rewrite.graph import is_standard
 from lsa_onnx.structure import first_output
+from lsa_trainer.inference import RANDOM
 from lsa_trainer.ops.registry import Entry, Op, attributes_for
 from lsa_trainer.ops.table import entry_of
 from lsa_trainer.translation import host
@@ -24,17 +25,6 @@ if TYPE_CHECKING:
 
     from lsa_trainer.translation.scope import Scope
 
-# Not folded: each run draws anew.
-_RANDOM = frozenset(
-    {
-        "Bernoulli",
-        "Multinomial",
-        "RandomNormal",
-        "RandomNormalLike",
-        "RandomUniform",
-        "RandomUniformLike",
-    }
-)
 _SHAPE_READERS = ("Shape", "Size")
 # Their results are whole numbers for ONNX, and floats in torch.
 QUANTISING = frozenset({"DynamicQuantizeLinear", "QuantizeLinear"})
@@ -146,8 +136,9 @@ class _Call:
         return Static(torch.tensor(flat, dtype=kind).reshape(numbers.shape))
 
     def _is_foldable(self) -> bool:
+        # What draws numbers draws anew in each run.
         fixed = all(value is None or isinstance(value, Static) for value in self.inputs)
-        return fixed and not self._entry.is_module and self.op.node.op_type not in _RANDOM
+        return fixed and not self._entry.is_module and self.op.node.op_type not in RANDOM
 
     def _folded(self) -> bool:
         """Compute a node of constants; whether that was worth it."""

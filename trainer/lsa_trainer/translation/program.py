@@ -43,7 +43,7 @@ class Program:
         inputs: Names of the inputs in order.
         outputs: Names of the outputs in order.
         values: Name of a tensor of the main graph → what stands for it in ``graph``.
-        paths: Name of an initializer that is held as such → its path in ``root``.
+        paths: Name of an initializer or an untied copy that is held as such → its path in ``root``.
         free_batch: Whether the leading dimension of every input is free.
     """
 
@@ -61,7 +61,7 @@ def translate(
     folder: Path | None,
     *,
     parameters: Mapping[str, torch.nn.Parameter],
-    kept: Collection[str] = (),
+    kept: Mapping[str, torch.Tensor] | None = None,
     untied: Mapping[tuple[str, int], str] | None = None,
     hints: Hints | None = None,
     float_type: torch.dtype | None = None,
@@ -73,9 +73,9 @@ def translate(
         model: In the dialect, see ``in_dialect``.
         folder: Of the weights that are outside the proto.
         parameters: Name of an initializer (or of an untied copy) → what stands for it.
-        kept: Initializers that are no parameters but belong to the state dict (running statistics).
-        untied: (first output of a node, place of an input) → the parameter that stands for the
-            initializer there.
+        kept: What is no parameter but belongs to the state dict (running statistics), likewise by name.
+        untied: (first output of a node, place of an input) → the copy that stands for the initializer
+            there.
         hints: Shapes of inputs that the model leaves open.
         float_type: The type of all floats of half precision; ``None`` for what the file says.
         reserved: Attributes of the module that will be made of the result: no tensor is held as such.
@@ -89,12 +89,10 @@ def translate(
     for index, name in enumerate(inputs):
         scope.define(name, scope.graph.placeholder(_argument(index, len(inputs))))
     paths = {}
-    for name, parameter in parameters.items():
-        paths[name] = _held(scope, name, parameter)
+    for name, held in {**parameters, **(kept or {})}.items():
+        paths[name] = _held(scope, name, held)
     for tensor in model.graph.initializer:
-        if tensor.name in kept:
-            paths[tensor.name] = _held(scope, tensor.name, common.constant(tensor))
-        elif tensor.name not in parameters:
+        if tensor.name not in paths:
             scope.define(tensor.name, Static(common.constant(tensor)))
     scope.run(model.graph)
     outputs = [value.name for value in model.graph.output]

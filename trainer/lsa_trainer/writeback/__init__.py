@@ -8,13 +8,12 @@ from lsa_trainer.writeback.errors import WriteBackError
 from lsa_trainer.writeback.placing import Placement, writable
 from lsa_trainer.writeback.provenance import provenance
 from lsa_trainer.writeback.staging import Staged, stage, write_weights
-from lsa_trainer.writeback.verify import nodes_in_training, verify_written
+from lsa_trainer.writeback.verify import verify_written
 
 __all__ = [
     "Placement",
     "Staged",
     "WriteBackError",
-    "nodes_in_training",
     "provenance",
     "stage",
     "verify_written",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -14,6 +14,7 @@ from onnx import AttributeProto, TensorProto
 from lsa_onnx.rewrite.graph import add_initializer, is_standard, names_in_use, subgraphs
 from lsa_onnx.stored import StoredModel
 from lsa_onnx.structure import first_output
+from lsa_onnx.untied import UNTIED, leads_to, makers_of, walk_nodes
 from lsa_onnx.weights import all_tensors, is_external
 from lsa_trainer.writeback.errors import WriteBackError
 from lsa_trainer.writeback.numbers import FLOATS, rounded, same_bits, store
@@ -21,7 +22,6 @@ from lsa_trainer.writeback.numbers import FLOATS, rounded, same_bits, store
 Array = NDArray[Any]
 Kind = Literal["initializer", "constant"]
 
-UNTIED = "__untied_"
 # Location, first byte and the byte behind the last.
 _Region: TypeAlias = tuple[str, int, int]
 # What is added to a data file begins on a page, so that a runtime can map it.
@@ -100,7 +100,8 @@ def place(stored: StoredModel, weights: Mapping[Placement, Array]) -> list[Patch
 
     Tensors keep their element type (values are rounded to it) and the field that holds them. A weight
     with a consumer gets an initializer of its own where its values differ from those of the shared
-    tensor; the consumer then reads that one.
+    tensor; the consumer then reads that one. Where this would leave the tensor without a reader, the
+    first of them keeps it.
 
     Args:
         stored: The model.
@@ -114,12 +115,15 @@ def place(stored: StoredModel, weights: Mapping[Placement, Array]) -> list[Patch
     """
     placing = _Placing(stored, _tensors_by_name(stored.proto.graph))
     apart = _overlapping(stored)
+    shared: dict[Placement, dict[tuple[str, int], Array]] = {}
     for placement, given in weights.items():
         if placement.consumer is None:
             _replace(placing, placement, given, apart)
-    for placement, given in weights.items():
-        if placement.consumer is not None:
-            _untie(placing, placement, placement.consumer, given)
+        else:
+            whole = replace(placement, consumer=None)
+            shared.setdefault(whole, {})[placement.consumer] = given
+    for placement, copies in shared.items():
+        _untie(placing, placement, copies, apart)
     return placing.patches
 
 
@@ -130,31 +134,6 @@ def writable(model: onnx.ModelProto) -> dict[str, Kind]:
         for (name, kind), found in _tensors_by_name(model.graph).items()
         if len(found) == 1 and found[0].element in FLOATS
     }
-
-
-def walk_nodes(graph: onnx.GraphProto | onnx.FunctionProto) -> Iterator[onnx.NodeProto]:
-    """The nodes of ``graph`` and of the graphs inside it."""
-    for node in graph.node:
-        yield node
-        for inner in subgraphs(node):
-            yield from walk_nodes(inner)
-
-
-def leads_to(makers: Mapping[str, onnx.NodeProto], name: str, origin: str) -> bool:
-    """Whether ``name`` is ``origin``, or a copy of it made by ``Identity`` nodes."""
-    seen = set()
-    while name != origin and name not in seen:
-        seen.add(name)
-        maker = makers.get(name)
-        if maker is None or not is_standard(maker, {"Identity"}):
-            return False
-        name = maker.input[0]
-    return name == origin
-
-
-def makers_of(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
-    """Tensor → the node that makes it, also inside subgraphs."""
-    return {output: node for node in walk_nodes(graph) for output in node.output if output}
 
 
 def _tensors_by_name(graph: onnx.GraphProto) -> dict[tuple[str, Kind], list[_Held]]:
@@ -240,18 +219,40 @@ def _region(stored: StoredModel, tensor: TensorProto) -> _Region:
 
 
 def _untie(
-    placing: _Placing, placement: Placement, consumer: tuple[str, int], given: Array
+    placing: _Placing,
+    placement: Placement,
+    copies: Mapping[tuple[str, int], Array],
+    apart: set[_Region],
 ) -> None:
     held, graph = placing.find(placement), placing.stored.proto.graph
     key = (placement.name, placement.kind)
     shared = placing.now[key] if key in placing.now else held.values(placing.stored)
-    values = rounded(held.name, held.element, np.asarray(given), shared)
-    node = _consumer(graph, placement.name, consumer)
-    if same_bits(values, shared):
-        return
-    tensor = _sibling(placing, held, values, _free_name(graph, placement.name))
-    add_initializer(placing.stored.proto, tensor)
-    node.input[consumer[1]] = tensor.name
+    own = {}
+    for consumer, given in copies.items():
+        values = rounded(held.name, held.element, np.asarray(given), shared)
+        node = _consumer(graph, placement.name, consumer)
+        if not same_bits(values, shared):
+            own[consumer] = node, values
+    if own and key not in placing.now and own.keys() == _readers(graph, placement.name):
+        _, values = own.pop(next(iter(own)))
+        _replace(placing, placement, values, apart)
+    for (_, index), (node, values) in own.items():
+        tensor = _sibling(placing, held, values, _free_name(graph, placement.name))
+        add_initializer(placing.stored.proto, tensor)
+        node.input[index] = tensor.name
+
+
+def _readers(graph: onnx.GraphProto, name: str) -> set[tuple[str, int]]:
+    """Where a tensor is read by its name; a graph that returns it is a reader too."""
+    nodes = list(walk_nodes(graph))
+    bodies = [graph, *(body for node in nodes for body in subgraphs(node))]
+    returned = {("", i) for body in bodies for i, v in enumerate(body.output) if v.name == name}
+    return returned | {
+        (first_output(node), index)
+        for node in nodes
+        for index, given in enumerate(node.input)
+        if given == name
+    }
 
 
 def _consumer(graph: onnx.GraphProto, name: str, consumer: tuple[str, int]) -> onnx.NodeProto:

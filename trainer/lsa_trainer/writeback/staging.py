@@ -137,6 +137,7 @@ def stage(
     target: str | Path,
     weights: Mapping[Placement, NDArray[Any]],
     metadata: Mapping[str, str],
+    prefix: str = ".lsa-onnx-",
 ) -> Staged:
     """Write ``source`` with trained values into a private folder beside ``target``.
 
@@ -148,6 +149,7 @@ def stage(
         target: The model file to write in the end. Its folder must exist.
         weights: What to replace, see ``lsa_trainer.writeback.placing.place``.
         metadata: Entries to add, see ``lsa_trainer.writeback.provenance.add_metadata``.
+        prefix: How the name of the private folder begins.
 
     Raises:
         DataError: A file cannot be read or written, or ``target`` is a file of the source.
@@ -160,7 +162,7 @@ def stage(
     patches = place(stored, weights)
     add_metadata(stored.proto, metadata)
     locations = final_locations(stored, file)
-    folder = Path(tempfile.mkdtemp(dir=file.parent, prefix=".lsa-onnx-"))
+    folder = Path(tempfile.mkdtemp(dir=file.parent, prefix=prefix))
     staged = Staged(folder / "new" / file.name, file, list(locations.values()))
     try:
         staged.path.parent.mkdir()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +14,14 @@ from lsa_onnx.differences import compare_stored
 from lsa_onnx.errors import ModelError
 from lsa_onnx.model import describe, load_model
 from lsa_onnx.report.document import ValueDescription
-from lsa_onnx.rewrite.graph import (
-    attribute,
-    constant_value,
-    is_standard,
-    opset,
-    true_inputs,
-)
+from lsa_onnx.rewrite.graph import true_inputs
 from lsa_onnx.runtime.devices import resolve_device
 from lsa_onnx.runtime.matching import UNVARYING, locate
 from lsa_onnx.runtime.session import Session
 from lsa_onnx.stored import StoredModel, read_stored
 from lsa_onnx.structure import first_output
+from lsa_trainer.inference import nodes_in_training
 from lsa_trainer.writeback.errors import WriteBackError
-from lsa_trainer.writeback.placing import UNTIED, leads_to, makers_of, walk_nodes
 
 Array = NDArray[Any]
 
@@ -36,9 +29,6 @@ Array = NDArray[Any]
 _TOLERANCE = 1e-3
 _HALF_TOLERANCE = 3e-2
 _HALF = frozenset({"float16", "bfloat16"})
-# Before, Dropout never dropped at inference.
-_FIRST_DROPOUT_WITH_MODE = 12
-_TRAINING_MODE_INPUT = 2
 
 
 def verify_written(
@@ -66,71 +56,22 @@ def verify_written(
         _require_same_answers(parent, written, samples)
 
 
-def nodes_in_training(model: onnx.ModelProto) -> list[str]:
-    """The nodes, by their first output, that work as in training.
-
-    They drop values at random, or normalise with the statistics of the batch. A hardened model with
-    such a node is refused, so ask this of the parent before a long training.
-    """
-    makers = makers_of(model.graph)
-    nodes = [node for body in (model.graph, *model.functions) for node in walk_nodes(body)]
-    return [first_output(node) for node in nodes if _trains(model, makers, node)]
-
-
-def _trains(
-    model: onnx.ModelProto, makers: Mapping[str, onnx.NodeProto], node: onnx.NodeProto
-) -> bool:
-    if is_standard(node, {"BatchNormalization"}):
-        return bool(attribute(node, "training_mode", 0))
-    dropout = is_standard(node, {"Dropout"}) and opset(model) >= _FIRST_DROPOUT_WITH_MODE
-    if not dropout or len(node.input) <= _TRAINING_MODE_INPUT:
-        return False
-    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-    switch = constant_value(node.input[_TRAINING_MODE_INPUT], makers, tensors)
-    return switch is not None and bool(np.any(switch))
-
-
 def _require_inference(written: StoredModel) -> None:
     training = nodes_in_training(written.proto)
     if training:
         raise WriteBackError(
-            f"{str(written.path)!r} is in training mode at {training[0]!r}, so its answers are "
+            f"{str(written.path)!r} is in training mode at {first_output(training[0])!r}, so its answers are "
             "random or depend on the batch; export the parent for inference (model.eval()) first"
         )
 
 
 def _require_same_graph(parent: StoredModel, written: StoredModel) -> None:
-    _retie(parent.proto, written.proto)
     difference = compare_stored(parent, written)
     if not difference.same_graph:
         raise WriteBackError(
             f"{str(written.path)!r} is not {str(parent.path)!r} with other weights: "
             f"{difference.graph[0]}; write the weights again, from the file that was trained"
         )
-
-
-def _retie(parent: onnx.ModelProto, written: onnx.ModelProto) -> None:
-    """Let every consumer of an untied initializer of ``written`` (changed) read the shared one again."""
-    added, makers = dict(_untied(parent, written)), makers_of(parent.graph)
-    for original, node in zip(walk_nodes(parent.graph), walk_nodes(written.graph), strict=False):
-        for index, name in enumerate(node.input[: len(original.input)]):
-            if name in added and leads_to(makers, original.input[index], added[name]):
-                node.input[index] = original.input[index]
-    read = {name for node in walk_nodes(written.graph) for name in node.input}
-    for values in (written.graph.initializer, written.graph.input):
-        for index in reversed(range(len(values))):
-            if values[index].name in added and values[index].name not in read:
-                del values[index]
-
-
-def _untied(parent: onnx.ModelProto, written: onnx.ModelProto) -> Iterator[tuple[str, str]]:
-    """Initializers that only ``written`` has, and the tensor of the parent that each was part of."""
-    before = {tensor.name for tensor in parent.graph.initializer}
-    known = before | makers_of(parent.graph).keys()
-    for tensor in written.graph.initializer:
-        match = re.fullmatch(rf"(.+){UNTIED}\d+", tensor.name, re.DOTALL)
-        if match and tensor.name not in before and match[1] in known:
-            yield tensor.name, match[1]
 
 
 def _require_checker(parent: Path, written: Path) -> None:
