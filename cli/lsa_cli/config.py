@@ -75,11 +75,7 @@ def given(ctx: click.Context) -> dict[str, Any]:
 
 
 def _made(stored: Mapping[str, Any], flags: Mapping[str, Any]) -> HardenOptions:
-    values = {**stored, **flags}
-    for name in ("data", "report"):
-        if name in values:
-            values[name] = Path(values[name])
-    return HardenOptions(**values, command=("lsa-onnx", *sys.argv[1:]))
+    return HardenOptions(**{**stored, **flags}, command=("lsa-onnx", *sys.argv[1:]))
 
 
 def _table(path: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import os
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import click
 
@@ -117,7 +117,7 @@ def main() -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         fail("interrupted", EXIT_INTERRUPTED)
     except (ReaderGone, BrokenPipeError):
-        _silence_stdout()
+        _silence(sys.stdout)
         sys.exit(0)
     except MemoryError as error:
         remedy = "use fewer --samples, a smaller --batch, or fewer --layers"
@@ -131,13 +131,21 @@ def fail(message: str, exit_code: int) -> NoReturn:
     """Say in one line on stderr what went wrong, and leave."""
     line = " ".join(message.split())
     printable = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
-    click.echo(f"lsa-onnx: {printable}", err=True)
+    _tell(f"lsa-onnx: {printable}")
     sys.exit(exit_code)
+
+
+def _tell(text: str) -> None:
+    """Write to stderr; where that fails, the exit code is still the one that is documented."""
+    try:
+        click.echo(text, err=True)
+    except OSError:
+        _silence(sys.stderr)
 
 
 def _fail_usage(error: click.ClickException) -> NoReturn:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        click.echo(error.format_message(), err=True)
+        _tell(error.format_message())
         sys.exit(error.exit_code)
     text = error.format_message()
     if isinstance(error, click.UsageError) and error.ctx is not None:
@@ -148,13 +156,13 @@ def _fail_usage(error: click.ClickException) -> NoReturn:
 
 def _fail_system(error: OSError) -> NoReturn:
     """What the system refused, outside of the files whose errors the library explains."""
-    _silence_stdout()
+    _silence(sys.stdout)
     what = f"cannot use {os.fspath(error.filename)!r}" if error.filename else "cannot write results"
     remedy = "check the path, its permissions and the free space"
     fail(f"{what}: {error.strerror or error}; {remedy}", 2)
 
 
-def _silence_stdout() -> None:
+def _silence(stream: TextIO) -> None:
     """What is still buffered has nowhere to go; keep Python from failing again when it flushes."""
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
-        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        os.dup2(nowhere.fileno(), stream.fileno())

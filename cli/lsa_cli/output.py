@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
 from lsa_cli.terminal import results
-from lsa_onnx.errors import DataError
+from lsa_onnx.errors import DataError, LsaError
 from lsa_onnx.files import check_writable
+from lsa_onnx.inputs import sidecar_path
 from lsa_onnx.report import (
     Evaluation,
     Report,
@@ -20,36 +22,41 @@ from lsa_onnx.report import (
     write_html,
     write_json,
 )
+from lsa_onnx.stored import read_stored
 
 
 def require_writable(
-    json: str | None,
-    html: str | None,
+    targets: Mapping[str, str | Path | None],
+    models: Iterable[str | Path],
     inputs: Iterable[str | Path] = (),
-    *,
-    npz: Path | None = None,
 ) -> None:
     """Fail now rather than after a long run, and never write over what is read.
 
     Args:
-        json: File of the JSON report, ``-`` for stdout, ``None`` for none.
-        html: File of the page, ``None`` for none.
-        inputs: Files that the run reads.
-        npz: File of adversarial inputs, ``None`` for none.
+        targets: Flag → the file that it names, ``None`` for none; ``-`` for stdout with ``--json``.
+        models: Models that the run reads; their weights and sidecars may be files of their own.
+        inputs: Other files that it reads.
 
     Raises:
         DataError: A path cannot be written, is an input, or is given twice.
     """
-    if html == "-":
+    if targets.get("--html") == "-":
         raise DataError("--html '-' is not a file; name one such as report.html")
-    given = {"--json": json if json != "-" else None, "--html": html, "--save-adversarial": npz}
-    paths = {flag: str(path) for flag, path in given.items() if path is not None}
-    for path in paths.values():
-        if any(_same_file(path, source) for source in inputs):
-            raise DataError(f"{path!r} is an input of this run; name another file for the report")
+    paths = {
+        flag: str(path)
+        for flag, path in targets.items()
+        if path is not None and (flag, path) != ("--json", "-")
+    }
+    sources = [*inputs, *_files_of(models, deep=any(Path(p).exists() for p in paths.values()))]
+    for flag, path in paths.items():
+        if any(same_file(path, source) for source in sources):
+            raise DataError(
+                f"{path!r} is an input of this run, which is never overwritten; name another file with "
+                f"{flag}"
+            )
         check_writable(path)
     for (first, path), (second, other) in itertools.combinations(paths.items(), 2):
-        if _same_file(path, other):
+        if same_file(path, other):
             raise DataError(f"{first} and {second} are both {path!r}; name two different files")
 
 
@@ -100,7 +107,19 @@ def deliver_evaluation(evaluation: Evaluation, json: str | None) -> None:
         raise failure
 
 
-def _same_file(first: str | Path, second: str | Path) -> bool:
+def _files_of(models: Iterable[str | Path], *, deep: bool) -> Iterator[Path]:
+    """The models and their sidecars; ``deep``: also the files beside them that hold their weights.
+
+    To know those, the models are read, which only pays where something could be overwritten.
+    """
+    for model in models:
+        yield from (Path(model), sidecar_path(model))
+        # What is no model has no such files; the run says what is wrong with it.
+        with suppress(LsaError):
+            yield from read_stored(model).files.values() if deep else ()
+
+
+def same_file(first: str | Path, second: str | Path) -> bool:
     """Whether two paths lead to one regular file, or to one that does not exist yet."""
     one, other = Path(first), Path(second)
     if one.exists() and other.exists():

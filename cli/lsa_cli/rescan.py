@@ -40,14 +40,15 @@ def scan_before_and_after(
     before = scan(hardening.model, chosen, listener)
     if hardening.output is None:
         return before, None
-    # A sidecar belongs to the original alone: what it says is told to the other scan.
+    # A sidecar belongs to the original alone: what it says is told to the other scan, and what it
+    # leaves out as well, for another one may lie beside the new file.
     spec = before.input
     told = dataclasses.replace(
         chosen,
         range=(spec.range[0], spec.range[1]),
-        mean=None if spec.mean is None else tuple(spec.mean),
-        std=None if spec.std is None else tuple(spec.std),
-        layout=spec.layout,
+        mean=tuple(spec.mean or ()),
+        std=tuple(spec.std or ()),
+        layout=spec.layout or "",
     )
     return before, scan(hardening.output, told, listener)
 

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lsa_cli.output import require_writable
+from lsa_cli.output import require_writable, same_file
 from lsa_cli.rescan import print_movement
 from lsa_cli.terminal import results
 from lsa_cli.training_terminal import TrainingTerminal
 from lsa_onnx.errors import DataError, GateFailed
-from lsa_onnx.files import check_writable
 from lsa_onnx.report import (
     Hardening,
     Report,
@@ -50,6 +49,11 @@ class Targets:
     output: str
     json: str | None = None
     html: str | None = None
+
+    @property
+    def flags(self) -> dict[str, str | None]:
+        """Each under the flag that names it."""
+        return {"--json": self.json, "--html": self.html, "-o": self.output}
 
     @property
     def folder(self) -> Path:
@@ -102,20 +106,8 @@ def require_targets(
     Raises:
         DataError: Two of the files are one, or one cannot be written.
     """
-    inputs = [model, *options.files]
-    inputs += [path for path in (options.report, config) if path is not None]
-    require_writable(targets.json, targets.html, inputs)
-    read = {Path(path).resolve() for path in inputs}
-    output = Path(targets.output).resolve()
-    if output in read:
-        raise DataError(
-            f"{targets.output!r} is an input of this run, which is never overwritten; "
-            "name another file with -o"
-        )
-    for flag, path in (("--json", targets.json), ("--html", targets.html)):
-        if path not in (None, "-") and Path(str(path)).resolve() == output:
-            raise DataError(f"{flag} and -o are both {path!r}; name two different files")
-    check_writable(targets.output)
+    named = [path for path in (options.report, config) if path is not None]
+    require_writable(targets.flags, [model], [*options.files, *named])
 
 
 def single_names(model: str, texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -170,6 +162,7 @@ def deliver_hardening(
         return
     failure: DataError | None = None
     try:
+        _require_apart(hardening, targets)
         if targets.json not in (None, "-"):
             write_json(hardening, str(targets.json))
         if targets.html is not None and before is not None:
@@ -185,6 +178,20 @@ def deliver_hardening(
     if failure is not None:
         raise failure
     _require_better(hardening, targets)
+
+
+def _require_apart(hardening: Hardening, targets: Targets) -> None:
+    """Where weights go to a file beside the new model, its name is known once it is written.
+
+    Raises:
+        DataError: A result would take its place.
+    """
+    for flag, path in (("--json", targets.json), ("--html", targets.html)):
+        written = hardening.files if path not in (None, "-") else []
+        if any(same_file(str(path), file.path) for file in written):
+            raise DataError(
+                f"{path!r} is a file of the new model, which was written first; name another file with {flag}"
+            )
 
 
 def _require_better(hardening: Hardening, targets: Targets) -> None:

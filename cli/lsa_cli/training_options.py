@@ -74,7 +74,7 @@ _GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
     "Verdict": (
         ("verification", "N", "Samples held out for the verdict alone."),
-        ("verify_attack", "NAME", f"Attack of the verdict: {', '.join(ATTACKS)}."),
+        ("verify_attack", "NAME", f"Attack of the verdict: {', '.join(ATTACKS)}.  [default: auto; pgd if norm is l1]"),
         ("verify_steps", "N", "Its gradient steps.  [default: 30 or 3 times --steps, more without classes]"),
         ("max_clean_drop", "SHARE", "Clean accuracy that may be lost: 0.02, or 2%."),
         ("force", "", "Write the file even if it is not better."),
@@ -132,7 +132,8 @@ def harden_options(function: F) -> F:
         "--config",
         type=click.Path(),
         metavar="FILE.toml",
-        help="Options by name, with underscores, as a run saves them; flags win over it.",
+        help="Options by name, with underscores, as a run saves them; flags win over it. Paths in it "
+        "count from the current folder; those that a run saves are absolute.",
     )(function)
 
 
@@ -181,7 +182,7 @@ def _option(name: str, metavar: str, text: str) -> Callable[[F], F]:
     if not metavar:
         return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=text)
     default = _FIELDS[name].default
-    shown = "" if default is None or default == () else f"  [default: {default}]"
+    shown = "" if default in (None, (), "") else f"  [default: {default}]"
     return click.option(
         flag,
         *_ALIASES.get(name, ()),

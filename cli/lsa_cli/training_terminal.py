@@ -34,7 +34,7 @@ class TrainingTerminal(TerminalListener, TrainingListener):  # type: ignore[misc
         trace: TracebackType | None,
     ) -> None:
         super().__exit__(kind, error, trace)
-        if kind is KeyboardInterrupt and self._total:
+        if kind in (KeyboardInterrupt, SystemExit) and self._total:
             self.message(
                 f"stopped at step {self._step:,} of {self._total:,}; "
                 "the same command goes on from the last checkpoint"

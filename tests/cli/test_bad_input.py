@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -13,6 +14,7 @@ import pytest
 from lsa_onnx.runtime import devices
 from lsa_onnx.runtime.cuda import CudaProblem
 from lsa_onnx.runtime.devices import usable_providers
+from tests import graphs
 from tests.cli.command_line import Cli, Outcome
 from tests.cli.refusals import EARLIER, assert_one_line
 
@@ -116,6 +118,44 @@ def test_a_target_of_no_use_is_noticed_before_anything_is_read(cli: Cli, here: P
     assert_one_line(cli("scan", "missing.onnx", "--json", "absent/r.json"), 2, "absent/r.json")
     words = ["--data", "missing.npz", "--save-adversarial", "absent/adv.npz"]
     assert_one_line(cli("evaluate", "missing.onnx", *words), 2, "absent/adv.npz")
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "flag"),
+    [
+        ("scan", ["--samples", "3"], "--json"),
+        ("scan", ["--samples", "3"], "--html"),
+        ("scan", ["--data", "data.npz", "--attack", "fgsm"], "--save-adversarial"),
+        ("evaluate", ["--data", "data.npz"], "--json"),
+        ("layers", [], "--json"),
+        ("expose", [], "-o"),
+    ],
+)
+def test_files_of_the_model_are_not_overwritten(
+    cli: Cli, here: Path, command: str, words: list[str], flag: str
+) -> None:
+    graphs.save_external(graphs.conv_net(), here / "ext.onnx")
+    (here / "ext.lsa.toml").write_text("[input]\n", encoding="utf-8")
+    for name in ("ext.onnx", "weights.data", "ext.lsa.toml"):
+        before = (here / name).read_bytes()
+        outcome = cli(command, "ext.onnx", *words, flag, name)
+        assert_one_line(outcome, 2, f"'{name}' is an input of this run", f"with {flag}")
+        assert (here / name).read_bytes() == before
+
+
+def test_a_sidecar_that_is_not_there_is_not_made(cli: Cli, here: Path) -> None:
+    """It would be no declaration, and every later run would end with it."""
+    outcome = cli("scan", "model.onnx", *WITH_DATA, "--json", "model.lsa.toml")
+    assert_one_line(outcome, 2, "'model.lsa.toml' is an input")
+    assert not Path("model.lsa.toml").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is full")
+@pytest.mark.parametrize("words", [[], ["layers", "missing.onnx"], ["scna"]])
+def test_messages_that_cannot_be_written_do_not_change_the_exit_code(words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run([sys.executable, "-m", "lsa_cli", *words], stderr=full)
+    assert ran.returncode == 2
 
 
 def test_a_broken_expression_is_explained(cli: Cli, here: Path) -> None:

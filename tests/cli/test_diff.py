@@ -92,6 +92,20 @@ def test_the_json_file_is_no_model(cli: Cli, model: Path, trained: Path) -> None
     assert f"'{trained}' is an input of this run" in done.line
 
 
+@pytest.mark.parametrize("name", ["weights.data", "hard.bin", "ext.lsa.toml"])
+def test_nor_is_it_a_file_of_a_model(cli: Cli, model: Path, tmp_path: Path, name: str) -> None:
+    proto = graphs.conv_net()
+    external = graphs.save_external(proto, tmp_path / "ext.onnx")
+    (tmp_path / "ext.lsa.toml").write_text("[input]\n", encoding="utf-8")
+    (tmp_path / "hard.bin").hardlink_to(tmp_path / "weights.data")
+    target = tmp_path / name
+    before = target.read_bytes()
+    done = cli("diff", external, model, "--json", target)
+    assert (done.code, done.out) == (2, "")
+    assert f"'{target}' is an input of this run, which is never overwritten" in done.line
+    assert target.read_bytes() == before
+
+
 def test_a_missing_model(cli: Cli, model: Path, tmp_path: Path) -> None:
     done = cli("diff", model, tmp_path / "none.onnx")
     assert (done.code, done.out) == (2, "")

@@ -140,6 +140,39 @@ def test_only_the_first_of_several_processes_reports(
     assert not (tmp_path / "p").exists()
 
 
+class TestWeightsInAFileOfTheirOwn:
+    @pytest.fixture
+    def external(self, tmp_path: Path) -> Path:
+        (tmp_path / "ext").mkdir()
+        return graphs.save_external(graphs.conv_net(), tmp_path / "ext/net.onnx", "net.bin")
+
+    @pytest.mark.parametrize("flag", ["--json", "--html", "-o"])
+    def test_they_are_not_overwritten(
+        self, cli: Cli, external: Path, data: Path, tmp_path: Path, flag: str
+    ) -> None:
+        target = external.with_name("net.bin")
+        before = target.read_bytes()
+        words = ("--gamma", 0, *SHORT, "-o", tmp_path / "o.onnx", flag, target)
+        outcome = cli("harden", external, "--data", data, *words)
+        assert_refused(outcome, 2, f"'{target}' is an input of this run", f"with {flag}")
+        assert target.read_bytes() == before
+        assert not (tmp_path / "o.onnx.run").exists()
+
+    def test_nor_those_of_the_new_model(
+        self, cli: Cli, external: Path, data: Path, tmp_path: Path
+    ) -> None:
+        output, written = tmp_path / "o.onnx", tmp_path / "net.bin"
+        words = ("--gamma", 0, *SHORT, "--force", "-q", "-o", output, "--json", written)
+        done = cli("harden", external, "--data", data, *words)
+        assert done.code == 2
+        assert f"'{written}' is a file of the new model" in done.line
+        # The results of the finished run still appear.
+        assert "robust" in done.out.lower()
+        assert f"Written to {output}" in done.out.replace("\n", "")
+        onnx.checker.check_model(str(output), full_check=True)
+        assert diff_models(external, output).same_graph
+
+
 @pytest.mark.parametrize("command", ["harden", "loop"])
 def test_without_the_extra_it_says_what_to_install(
     cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch, command: str
@@ -186,13 +219,31 @@ REPORTED = ["--report", "report.json"]
         ([*WITH_DATA, "--lr", "nan"], 2, ["--lr nan", "more than 0"]),
         ([*WITH_DATA, "--max-clean-drop", "150%"], 2, ["--max-clean-drop 1.5", "0 to 1"]),
         ([*WITH_DATA, "--max-clean-drop", "few"], 2, ["--max-clean-drop", "'few'", "2%"]),
+        ([*WITH_DATA, "--norm", "l1", "--verify-attack", "auto"], 2, ["'auto'", "l1", "pgd"]),
         ([*WITH_DATA, "--verify-attack", "fsgm"], 2, ["'fsgm'", "did you mean 'fgsm'?"]),
         ([*WITH_DATA, "--gamma", "heavy", "--mvl", "relu"], 2, ["gamma 'heavy'"]),
         ([*WITH_DATA, "--mvl", "relu,rleu"], 2, ["layer 'rleu'", "`lsa-onnx layers MODEL`"]),
         ([*WITH_DATA, "--report", "none.json"], 2, ["none.json"]),
+        (
+            [
+                *WITH_DATA,
+                "--labels",
+                "wrong.npy",
+                "--gamma",
+                "0",
+                "--expect-accuracy",
+                "0.5",
+                "-o",
+                "n.onnx",
+            ],
+            1,
+            ["0.0000", "0.5"],
+        ),
         ([*WITH_DATA, *REPORTED], 2, ["report.json"]),
         ([*WITH_DATA, "-o", "model.onnx"], 2, ["'model.onnx' is an input", "another file with -o"]),
         ([*WITH_DATA, "-o", "data.npz"], 2, ["'data.npz' is an input", "another file with -o"]),
+        ([*WITH_DATA, "-o", "model.lsa.toml"], 2, ["'model.lsa.toml' is an input", "with -o"]),
+        ([*WITH_DATA, "--json", "model.lsa.toml"], 2, ["is an input", "with --json"]),
         ([*WITH_DATA, "-o", "absent/o.onnx"], 2, ["absent/o.onnx", "create the folder"]),
         ([*WITH_DATA, "-o", "nothing"], 2, ["nothing", "name a file inside it"]),
         ([*WITH_DATA, "-o", "o", "--html", "o"], 2, ["--html and -o are both 'o'"]),

@@ -71,6 +71,8 @@ def test_both_scans_are_of_the_samples_that_training_never_saw(
 
     monkeypatch.setattr(rescan, "scan", recorded)
     (tmp_path / "net.lsa.toml").write_text("[input]\nrange = [-1, 2]\n", encoding="utf-8")
+    # Of a file that was there before; the new one means by its inputs what the old one does.
+    (tmp_path / "out.lsa.toml").write_text('[input]\nlayout = "CWH"\n', encoding="utf-8")
     output, page = tmp_path / "out.onnx", tmp_path / "page.html"
     words = (*SHORT, *SCANS, "--force", "-o", output, "--html", page, "-q", "--json", "-")
     done = cli("loop", model, "--data", data, *words)
@@ -80,7 +82,7 @@ def test_both_scans_are_of_the_samples_that_training_never_saw(
     for _, options, report in made:
         assert options.perturbations == ("gaussian", "fgsm")
         assert options.data == Path(f"{output}.run/verification.npz")
-        # Also the new file, beside which no sidecar lies, is scanned in the range of the old one.
+        # Also the new file is scanned in the range of the old one.
         assert (report.data.samples, report.input.range) == (8, (-1.0, 2.0))
     accuracies = [report.accuracy.value for *_, report in made if report.accuracy is not None]
     assert len(accuracies) == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -13,7 +13,9 @@ from lsa_onnx.attacks import BALLS, Norm, parse_eps
 from lsa_onnx.attacks.choices import unknown
 from lsa_onnx.attacks.registry import ATTACKS
 from lsa_onnx.errors import DataError
+from lsa_onnx.inputs import parse_hold
 from lsa_onnx.scan.options import DEFAULT_EPS, ScanOptions, SubjectOptions
+from lsa_trainer.option_values import settle, typed
 from lsa_trainer.training.schedules import KINDS
 
 BatchNorm = Literal["frozen", "clean", "all"]
@@ -26,9 +28,8 @@ _LEAST_VERIFY_STEPS = 30
 _STRONGER = 3
 # What the fields of these options are not part of: where results go, and who asked.
 _NOT_SAVED = frozenset({"command", "fresh"})
-# TOML value by the annotation of a field; what is not listed is a choice among texts.
-_TYPES = {"str": str, "int": int, "float": float, "bool": bool, "Path": str}
-_ITEMS = {"tuple[str": str, "tuple[float": float}
+# The attack of the verdict that nobody named: the first that works in the norm.
+_VERIFY_ATTACKS = ("auto", "pgd")
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,13 @@ class TrainingOptions:
 
     Attributes:
         base: Of the objective: one of ``lsa_trainer.objectives.BASES``.
-        gamma: Weight of the layer-wise term: a number (0 for none), "auto", or TENSOR=NUMBER,...
+        gamma: Weight of the layer-wise term: a number (0 for none), "auto", or TENSOR=NUMBER,...; kept as
+            text.
         detach_clean: Take φ(x) as a constant in the layer-wise term.
         beta: Weight of the drift, of at-trades.
         label_smoothing: Share of the target that is spread over all classes.
-        eps: How far the training attack may go, as ``lsa_onnx.attacks.parse_eps`` takes it.
+        eps: How far the training attack may go: a number, or as ``lsa_onnx.attacks.parse_eps`` takes it;
+            kept as text.
         norm: In which that is measured.
         steps: Gradient steps of the training attack.
         step_size: Of one of them, as ``eps``; ``None`` for the attack's own.
@@ -72,7 +75,7 @@ class TrainingOptions:
         tensorboard: Write the log for TensorBoard as well.
 
     Raises:
-        DataError: A value is not usable.
+        DataError: A value is of another type, or not usable.
     """
 
     base: str = "at-pgd"
@@ -110,6 +113,7 @@ class TrainingOptions:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
+        settle(self)
         check_training(self)
 
 
@@ -123,7 +127,8 @@ class HardenOptions(TrainingOptions, SubjectOptions):
         mvl: Tensors to regularise in place of the list.
         validation: Samples held out to choose the best checkpoint by.
         verification: Samples held out for the final verdict.
-        verify_attack: The attack that the verdict is passed with; stronger than the training attack.
+        verify_attack: The attack that the verdict is passed with, stronger than the training attack; by
+            default "auto", and "pgd" in the l1 norm, in which "auto" does not work.
         verify_steps: Its gradient steps (queries of Square); see ``steps_of_verdict`` if ``None``.
         allow_frozen: Train also where less than 90 % of the weights can be trained.
         force: Write the file even if it is not better.
@@ -136,7 +141,7 @@ class HardenOptions(TrainingOptions, SubjectOptions):
     mvl: tuple[str, ...] = ()
     validation: int = 512
     verification: int = 512
-    verify_attack: str = "auto"
+    verify_attack: str = ""
     verify_steps: int | None = None
     allow_frozen: bool = False
     force: bool = False
@@ -144,14 +149,13 @@ class HardenOptions(TrainingOptions, SubjectOptions):
     fresh: bool = False
 
     def __post_init__(self) -> None:
-        SubjectOptions.__post_init__(self)
         TrainingOptions.__post_init__(self)
+        SubjectOptions.__post_init__(self)
         if self.data is None:
             raise DataError(
                 "hardening needs samples to train on; give --data train.npz, for example"
             )
-        if self.verify_attack not in ATTACKS:
-            raise unknown("attack", self.verify_attack, ATTACKS)
+        object.__setattr__(self, "verify_attack", _able(self.verify_attack, self.norm))
         self._require_least(validation=1, verification=1, verify_steps=1)
 
     @property
@@ -172,11 +176,19 @@ class HardenOptions(TrainingOptions, SubjectOptions):
         shared["samples"] = min(self.samples or most, most)
         return ScanOptions(**shared, eps=self.eps, norm=self.norm, **scanning)
 
-    def to_record(self) -> dict[str, Any]:
-        """Every option as a JSON- and TOML-ready value; what is not set is left out."""
+    def to_record(self, path: Callable[[str], str] = str) -> dict[str, Any]:
+        """Every option as a JSON- and TOML-ready value; what is not set is left out.
+
+        Args:
+            path: What is made of the path of a file, such as ``os.path.abspath`` for a record that is to
+                be read in any folder.
+        """
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        values["hold"] = tuple(_held(text, path) for text in self.hold)
+        if self.labels not in (None, "none"):
+            values["labels"] = path(self.labels)
         return {
-            name: _plain(value)
+            name: _plain(value, path)
             for name, value in values.items()
             if name not in _NOT_SAVED and value is not None
         }
@@ -206,7 +218,7 @@ def read_record(
     for name, value in record.items():
         if name not in known:
             raise unknown(f"option in {where}", name, sorted(known))
-        found[name] = _typed(name, value, str(known[name].type), where)
+        found[name] = typed(name, value, str(known[name].type), where)
     return found
 
 
@@ -246,38 +258,34 @@ _CHOICES: Mapping[str, Collection[str]] = {
 }
 
 
+def _able(attack: str, norm: Norm) -> str:
+    """``attack``, or where none is named the default one, that works in ``norm``."""
+    able = [name for name, kind in ATTACKS.items() if norm in kind.norms]
+    if not attack:
+        return next(name for name in _VERIFY_ATTACKS if name in able)
+    if attack not in ATTACKS:
+        raise unknown("attack", attack, ATTACKS)
+    if attack not in able:
+        raise DataError(
+            f"--verify-attack {attack!r} does not work in the {norm} norm; give one of "
+            f"{', '.join(able)}, or leave it out"
+        )
+    return attack
+
+
 def _require(options: TrainingOptions, name: str, holds: bool, accepted: str) -> None:
     if not holds:
         flag = "--" + name.replace("_", "-")
         raise DataError(f"{flag} {getattr(options, name)} is not usable; give {accepted}")
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, path: Callable[[str], str]) -> Any:
     if isinstance(value, Path):
-        return str(value)
+        return path(str(value))
     return list(value) if isinstance(value, tuple) else value
 
 
-def _typed(name: str, value: Any, kind: str, where: str) -> Any:
-    """``value`` from a file as the annotation ``kind`` wants it."""
-    wanted = kind.partition("|")[0].strip()
-    item = _ITEMS.get(wanted.partition(",")[0])
-    if item is None:
-        found = _one(name, value, _TYPES.get(wanted, str), where)
-        return Path(found) if wanted == "Path" else found
-    if not isinstance(value, list):
-        raise _wrong_type(name, value, where, f"a list of values of type {item.__name__}")
-    return tuple(_one(name, each, item, where) for each in value)
-
-
-def _one(name: str, value: Any, accepted: type, where: str) -> Any:
-    """One value; a whole number will do for a float, a truth value never for a number."""
-    if accepted is float and type(value) is int:
-        return float(value)
-    if type(value) is not accepted:
-        raise _wrong_type(name, value, where, f"a value of type {accepted.__name__}")
-    return value
-
-
-def _wrong_type(name: str, value: Any, where: str, wanted: str) -> DataError:
-    return DataError(f"option {name!r} in {where} is {value!r}; give {wanted}")
+def _held(text: str, path: Callable[[str], str]) -> str:
+    """``NAME=FILE`` with what ``path`` makes of the file; ``NAME=NUMBER`` as it is."""
+    name, value = parse_hold(text)
+    return f"{name}={path(value)}" if Path(value).exists() else text

@@ -61,7 +61,7 @@ def command(html: str, json: str | None, *, open_page: bool) -> None:
 
 def _scan(html: str, json: str | None) -> None:
     model, data = digits_model(), digits_data()
-    require_writable(json, html, (model, data))
+    require_writable({"--json": json, "--html": html}, [model], [data])
     _show("scan", str(model), "--data", str(data), "--html", html)
     options = ScanOptions(data=data, command=("lsa-onnx", *sys.argv[1:]))
     with TerminalListener() as listener:

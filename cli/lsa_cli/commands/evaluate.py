@@ -74,7 +74,8 @@ def command(
         command=("lsa-onnx", *sys.argv[1:]),
         **rest,
     )
-    require_writable(json, None, (model, *options.files), npz=options.save_adversarial)
+    targets = {"--json": json, "--save-adversarial": options.save_adversarial}
+    require_writable(targets, [model], options.files)
     with TerminalListener(quiet) as listener:
         evaluation = evaluate(model, options, listener)
     deliver_evaluation(evaluation, json)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from lsa_cli.options import device_option, layers_option, model_argument
+from lsa_cli.output import require_writable
 from lsa_onnx.instrumented import write_exposed
 from lsa_onnx.report.text import count
 from lsa_onnx.runtime.devices import resolve_device
@@ -20,5 +21,6 @@ def command(model: str, output: str, layers: tuple[str, ...], device: str) -> No
 
     The copy is an ordinary ONNX file: any runtime can run it.
     """
+    require_writable({"-o": output}, [model])
     names = write_exposed(model, output, layers, resolve_device(device))
     click.echo(f"{output}: {count(len(names), 'tensor')} exposed", err=True)

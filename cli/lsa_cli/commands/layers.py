@@ -25,7 +25,7 @@ from lsa_onnx.runtime.inspection import tensor_types
 @click.option("--json", metavar="FILE|-", help="Write the list as JSON; - for stdout.")
 def command(model: str, layers: tuple[str, ...], device: str, json: str | None) -> None:
     """List the layers of MODEL that a scan would score, and every other tensor with the reason."""
-    require_writable(json, None, (model,))
+    require_writable({"--json": json}, [model])
     loaded = load_model(model)
     types = tensor_types(loaded.proto, loaded.folder, resolve_device(device))
     plan = plan_layers(loaded.proto, types, layers)

@@ -93,7 +93,8 @@ def command(
         command=("lsa-onnx", *sys.argv[1:]),
         **rest,
     )
-    require_writable(json, html, (model, *options.files), npz=options.save_adversarial)
+    targets = {"--json": json, "--html": html, "--save-adversarial": options.save_adversarial}
+    require_writable(targets, [model], options.files)
     with TerminalListener(quiet) as listener:
         report = scan(model, options, listener)
     deliver(report, json, html, verbose=verbose)

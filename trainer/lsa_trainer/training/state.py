@@ -13,11 +13,14 @@ from lsa_onnx.errors import DataError
 from lsa_trainer.trainee import Job
 from lsa_trainer.training.alarms import Best, EarlyStop, OverfittingAlarm
 from lsa_trainer.training.averaging import Average
-from lsa_trainer.training.checkpoint import Checkpoint, prefixed, under
+from lsa_trainer.training.checkpoint import ANEW, Checkpoint, prefixed, under
 from lsa_trainer.training.optimizer_state import flatten_optimizer, restore_optimizer
 
 if TYPE_CHECKING:
     from lightning_fabric.plugins import Precision
+
+# What a run is of says more than any option that follows from it.
+_SUBJECTS = ("model", "module", "samples of the data")
 
 
 @dataclass
@@ -128,13 +131,13 @@ def require_same_options(saved: Mapping[str, Any], given: Mapping[str, Any]) -> 
     """Refuse to go on with a run under other options.
 
     Raises:
-        DataError: They differ; the first difference is named.
+        DataError: They differ; the first difference is named, in the order of ``given``.
     """
-    for name in sorted({*saved, *given}):
+    for name in (*_SUBJECTS, *given, *saved):
         if saved.get(name) != given.get(name):
             raise DataError(
-                f"the interrupted run has {name} = {saved.get(name)!r} and this one "
-                f"{given.get(name)!r}; resume with the same options, or start anew with --fresh"
+                f"the run in this folder has {name} = {saved.get(name)!r} and this one "
+                f"{given.get(name)!r}; go on with the same options, or {ANEW}"
             )
 
 

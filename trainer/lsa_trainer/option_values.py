@@ -1,0 +1,70 @@
+"""Values of options as callers and TOML files give them, in the types that the fields are declared with."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+from lsa_onnx.errors import DataError
+
+# By the annotation of a field; what is not listed is a choice among texts.
+_TYPES = {"str": str, "int": int, "float": float, "bool": bool, "Path": Path}
+# What is taken for each: a whole number will do for a float, a number of numpy's for one of Python's.
+_TAKEN: dict[type, tuple[Any, ...]] = {
+    str: (str,),
+    int: (Integral,),
+    float: (Real,),
+    bool: (bool,),
+    Path: (str, os.PathLike),
+}
+# Texts such as 8/255 or auto, for which a number will do.
+_OR_A_NUMBER = frozenset({"eps", "step_size", "gamma"})
+
+
+def settle(options: Any) -> None:
+    """Give every field of a dataclass the type that it is declared with, in place.
+
+    Raises:
+        DataError: A value is of another type.
+    """
+    for field in dataclasses.fields(options):
+        given, kind = getattr(options, field.name), str(field.type)
+        value = typed(field.name, given, kind, type(options).__name__)
+        object.__setattr__(options, field.name, value)
+
+
+def typed(name: str, value: Any, kind: str, where: str) -> Any:
+    """``value`` of the option ``name`` as the annotation ``kind`` wants it.
+
+    Raises:
+        DataError: It is of another type; ``where`` says in what file or class.
+    """
+    wanted, *others = (part.strip() for part in kind.split("|"))
+    if value is None and "None" in others:
+        return None
+    if not wanted.startswith("tuple["):
+        return _one(name, value, _TYPES.get(wanted, str), where)
+    items = wanted.removeprefix("tuple[").removesuffix("]").split(", ")
+    item, exact = _TYPES[items[0]], "..." not in items
+    if not isinstance(value, list | tuple) or (exact and len(value) != len(items)):
+        count = f"{len(items)} values" if exact else "values"
+        raise _wrong(name, value, where, f"a list of {count} of type {item.__name__}")
+    return tuple(_one(name, each, item, where) for each in value)
+
+
+def _one(name: str, value: Any, accepted: type, where: str) -> Any:
+    truth = isinstance(value, bool)
+    if name in _OR_A_NUMBER and isinstance(value, Real) and not truth:
+        return repr(float(value)).removesuffix(".0")
+    # A truth value is a number in Python, but never meant as one.
+    if truth != (accepted is bool) or not isinstance(value, _TAKEN[accepted]):
+        shown = "str" if accepted is Path else accepted.__name__
+        raise _wrong(name, value, where, f"a value of type {shown}")
+    return accepted(value)
+
+
+def _wrong(name: str, value: Any, where: str, wanted: str) -> DataError:
+    return DataError(f"option {name!r} in {where} is {value!r}; give {wanted}")
