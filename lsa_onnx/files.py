@@ -82,7 +82,7 @@ def writing_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         _flush_folder(target.parent)
 
 
-def check_writable(path: str | os.PathLike[str]) -> None:
+def check_writable(path: str | os.PathLike[str], *, regular: bool = False) -> None:
     """Fail now if ``write_atomically(path, ...)`` would fail later; call it before a long run.
 
     An empty temporary file is made in the folder and removed again; an earlier file at ``path``
@@ -90,6 +90,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
     Args:
         path: The file that is to be written.
+        regular: Whether a device or a pipe will not do, as for what is read again.
 
     Raises:
         DataError: The path is a folder, its folder is missing, or writing there is not allowed.
@@ -97,6 +98,8 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     with _explained(path):
         target = _checked_target(path)
         if _is_special(target):
+            if regular:
+                raise OSError(errno.EINVAL, "this is no regular file")
             return
         temporary = _temporary_beside(target)
         try:

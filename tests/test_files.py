@@ -86,6 +86,8 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
 @posix
 def test_a_device_is_written_to_not_replaced() -> None:
     check_writable(os.devnull)
+    with pytest.raises(DataError, match=r"this is no regular file: name another file"):
+        check_writable(os.devnull, regular=True)
     write_atomically(os.devnull, b"x")
     assert stat.S_ISCHR(Path(os.devnull).stat().st_mode)
 
@@ -193,9 +195,10 @@ def test_interrupt_leaves_no_temporary_file(
 def test_check_leaves_an_earlier_file_alone(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     path.write_bytes(b"earlier")
-    check_writable(path)
-    assert path.read_bytes() == b"earlier"
-    assert names_in(tmp_path) == ["report.json"]
+    for regular in (False, True):
+        check_writable(path, regular=regular)
+        assert path.read_bytes() == b"earlier"
+        assert names_in(tmp_path) == ["report.json"]
 
 
 def test_path_with_a_line_break_stays_on_one_line(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def doubts(hardening: Hardening) -> list[str]:
     found, told = hardening.comparison, []
     if found.labels == "predicted":
         told.append(
-            "No labels were given: the original model's clean predictions stand for them, and "
+            "No labels were used: the original model's clean predictions stand for them, and "
             f"{found.measure} is agreement with those."
         )
     if found.gain > 0 and _overlap(found.robust_before, found.robust_after):

@@ -168,7 +168,7 @@ def test_the_verdict_in_plain_words(
 
 def test_a_gain_that_may_be_chance_and_predicted_labels_are_doubted() -> None:
     labels, chance = view.doubts(unsure())
-    assert labels.startswith("No labels were given: the original model's clean predictions stand")
+    assert labels.startswith("No labels were used: the original model's clean predictions stand")
     assert "overlap: more --verification samples would tell" in chance
     assert view.doubts(hardening()) == view.doubts(fitted()) == []
 

@@ -158,7 +158,7 @@ def test_a_fit_has_no_percentages() -> None:
 
 def test_doubts_and_notes_stand_in_front() -> None:
     text = Page(rendered("unsure")).text
-    assert text.index("No labels were given") < text.index("stopped early: no gain")
+    assert text.index("No labels were used") < text.index("stopped early: no gain")
     assert text.index("stopped early: no gain") < text.index("Before and after")
     assert "Notes" not in Page(rendered("better")).text
 

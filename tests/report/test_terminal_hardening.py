@@ -85,7 +85,7 @@ def test_a_forced_file_is_told_as_forced() -> None:
 def test_doubts_and_notes_are_told() -> None:
     notes = [line for line in shown(unsure(), 200) if line.startswith("Note ")]
     assert len(notes) == 3
-    assert notes[0].startswith("Note No labels were given")
+    assert notes[0].startswith("Note No labels were used")
     assert notes[2] == "Note stopped early: no gain in robust accuracy for 3 validations"
     assert not any(line.startswith("Note ") for line in shown(hardening()))
 

@@ -59,6 +59,26 @@ def test_arrays_and_another_range(tmp_path: Path) -> None:
     assert torch.equal(x, data()[0])
 
 
+@pytest.mark.parametrize("kind", [torch.float64, torch.float16])
+def test_samples_in_another_precision(kind: torch.dtype, tmp_path: Path) -> None:
+    x, y = data()
+    x = x.half().float()
+    expected = fit(mlp(), x, y, options=options(), folder=tmp_path / "a")
+    found = fit(mlp(), x.to(kind).numpy(), y, options=options(), folder=tmp_path / "b")
+    assert found.history == expected.history
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])
+def test_modules_in_another_precision(kind: torch.dtype, tmp_path: Path) -> None:
+    module, (x, y) = mlp().to(kind), data()
+    before = weights(module)
+    trained = fit(module, x, y, layers=["1"], options=options(), folder=tmp_path)
+    assert trained.steps == 8
+    assert {p.dtype for p in module.parameters()} == {kind}
+    if trained.best_step:
+        assert any(not torch.equal(p, before[n]) for n, p in module.named_parameters())
+
+
 def test_the_same_call_goes_on(tmp_path: Path) -> None:
     class Stopping(Recorder):
         def stepped(self, step: int, values: Any) -> None:
@@ -91,7 +111,7 @@ def test_a_run_is_gone_on_with_under_the_same_conditions_alone(tmp_path: Path) -
         ({"module": nn.Linear(FEATURES, CLASSES)}, "module = "),
     ):
         given: dict[str, Any] = {"module": mlp(), "x": x, "y": y, "options": options(epochs=1)}
-        with pytest.raises(DataError, match=rf"the interrupted run has {what}.*--fresh"):
+        with pytest.raises(DataError, match=rf"the run in this folder has {what}.*--fresh"):
             fit(**{**given, **changed}, folder=tmp_path)
 
 
@@ -123,7 +143,8 @@ class Summed(nn.Module):
         ({"module": Summed()}, "no parameter of the module requires a gradient"),
         ({"module": nn.Sequential(mlp(), Summed())}, r"gives shape \(2,\); it must give logits"),
         ({"module": nn.RNN(FEATURES, 4)}, "gives tuple; it must give logits"),
-        ({"y": torch.arange(COUNT) % 4}, r"label 3 is not one of the model's 3 classes"),
+        ({"y": torch.arange(COUNT) % 4}, r"label 3 is not one of .* 3 classes \(0\.\.2\); give y"),
+        ({"y": torch.arange(COUNT) % 3 - 1}, r"label -1 is not one of the model's 3 classes"),
         ({"y": torch.zeros(COUNT)}, r"y is torch.float32 of shape \(90,\); give whole numbers"),
         ({"y": torch.zeros(7, dtype=torch.int64)}, r"shape \(7,\).* of shape \(90,\)"),
         ({"x": torch.zeros(COUNT, 6, dtype=torch.uint8)}, r"x is torch.uint8 .*scaled to 0 to 1"),
@@ -133,6 +154,7 @@ class Summed(nn.Module):
         ({"options": TrainingOptions(crop=2)}, "need images"),
         ({"options": TrainingOptions(gamma="a=1"), "layers": ["1"]}, "gamma 'a=1'"),
         ({"device": "cuda:77"}, "cuda:77"),
+        ({"device": "gpu"}, "device 'gpu' is not known; use auto, cpu, cuda or cuda:N"),
     ],
 )
 def test_what_does_not_fit(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -141,6 +163,8 @@ def test_what_does_not_fit(changes: dict[str, Any], message: str, tmp_path: Path
     with pytest.raises(LsaError, match=message) as caught:
         fit(**{**given, **changes}, folder=tmp_path / "run")
     assert "\n" not in str(caught.value)
+    assert "--" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_cannot_be_exported_is_still_trained(tmp_path: Path) -> None:

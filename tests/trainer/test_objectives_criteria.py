@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lsa_onnx.errors import DataError
+from lsa_onnx.errors import DataError, ModelError
 from lsa_trainer.objectives import (
     BASES,
     Algorithm,
@@ -134,7 +134,7 @@ def test_temperature_is_exact() -> None:
 def test_temperature_looks_at_finite_rows_alone() -> None:
     z = torch.tensor([[math.nan, 0, 0], [40.0, 0, -40]])
     assert logit_temperature(z) == 8
-    with pytest.raises(DataError, match="none of 1 samples has finite logits"):
+    with pytest.raises(ModelError, match="none of 1 samples has finite logits"):
         logit_temperature(z[:1])
 
 

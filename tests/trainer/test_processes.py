@@ -97,3 +97,14 @@ def test_a_file_is_hardened_by_two(model: Path, samples: Path, tmp_path: Path) -
     files = [contents(tmp_path / f"{name}.onnx") for name in ("one", "two")]
     for name, array in files[0].items():
         np.testing.assert_allclose(files[1][name], array, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_what_the_first_fails_at_ends_both(model: Path, samples: Path, tmp_path: Path) -> None:
+    torchrun(str(tmp_path), "failing")
+    first, second = (json.loads((tmp_path / f"ends-{rank}.json").read_text()) for rank in (0, 1))
+    assert first == second
+    expected = ("eps 2 is larger", "--max-memory 1.0 KiB is too little", "this is a folder")
+    for text, words in zip(first, expected, strict=True):
+        assert text.startswith("DataError: ")
+        assert words in text

@@ -88,7 +88,7 @@ def test_other_options_are_refused(changes: dict[str, Any], tmp_path: Path) -> N
     before = {
         path.name: path.read_bytes() for path in tmp_path.glob("*") if path.suffix != ".jsonl"
     }
-    with pytest.raises(DataError, match=r"resume with the same options, or start anew") as caught:
+    with pytest.raises(DataError, match=r"go on with the same options, or start anew") as caught:
         run(job(mlp(), ["1"]), tmp_path, options(epochs=4, checkpoint_every=1, **changes))
     assert "\n" not in str(caught.value)
     assert {name: (tmp_path / name).read_bytes() for name in before} == before

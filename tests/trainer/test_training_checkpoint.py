@@ -152,7 +152,7 @@ def test_one_line_where_nothing_is_left() -> None:
             load(folder)
         text = str(caught.value)
         assert "step-000010.safetensors is missing" in text
-        assert text.endswith("delete the folder or start anew with --fresh")
+        assert text.endswith("delete the folder, or start anew with --fresh or in another folder")
         assert "\n" not in text
 
 
@@ -172,7 +172,7 @@ def test_state_that_was_not_written_here(tmp_path: Path, content: bytes, message
     (tmp_path / "state.json").write_bytes(content)
     with pytest.raises(DataError, match=message) as caught:
         load(tmp_path)
-    assert "start anew with --fresh" in str(caught.value)
+    assert "start anew with --fresh or in another folder" in str(caught.value)
     save(tmp_path, at(4))
     assert_is(load(tmp_path), 4)
 

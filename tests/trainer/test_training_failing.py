@@ -59,7 +59,7 @@ def test_what_is_not_finite_ends_the_run_and_costs_nothing(
     with pytest.raises(TrainingFailed, match=message) as caught:
         run(job(module, layers), tmp_path, given)
     assert "\n" not in str(caught.value)
-    assert "--lr" in str(caught.value)
+    assert "with a smaller lr or gamma" in str(caught.value)
     kept = checkpoint.load(tmp_path)
     assert kept is not None
     assert kept.step == len([e for e in read_log(tmp_path / "log.jsonl") if e["event"] == "step"])

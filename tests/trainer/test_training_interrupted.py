@@ -107,6 +107,6 @@ def in_float16() -> Fabric:
 
 def test_a_run_is_not_gone_on_with_under_other_options(tmp_path: Path) -> None:
     run(job(mlp()), tmp_path, options())
-    with pytest.raises(DataError, match=r"interrupted run has options = .*--fresh") as caught:
+    with pytest.raises(DataError, match=r"run in this folder has options = .*--fresh") as caught:
         run(job(mlp()), tmp_path, options(lr=0.5))
     assert "\n" not in str(caught.value)

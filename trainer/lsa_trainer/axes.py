@@ -25,7 +25,7 @@ def batch_axes(
     Raises:
         ModelError: A layer has none, or several.
     """
-    two, three = (_shapes(trainee, data, layers, count) for count in (2, 3))
+    two, three = (shapes_of(trainee, data, layers, count) for count in (2, 3))
     axes = {}
     for name in layers:
         pairs = zip(two[name], three[name], strict=False)
@@ -39,11 +39,12 @@ def batch_axes(
     return axes
 
 
-def _shapes(
-    trainee: Trainee, data: TrainingSet, layers: Sequence[str], count: int
+def shapes_of(
+    trainee: Trainee, data: TrainingSet, tensors: Sequence[str], count: int
 ) -> Mapping[str, tuple[int, ...]]:
+    """The shapes that tensors have in a run on ``count`` of the samples, repeated if need be."""
     part = data.rows(torch.arange(count) % len(data))
     trainee.eval()
     with torch.no_grad():
         values = trainee(part.x, *part.extra.values())
-    return {name: tuple(values[name].shape) for name in layers}
+    return {name: tuple(values[name].shape) for name in tensors}

@@ -8,19 +8,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from lsa_onnx.errors import DataError, ModelError
 from lsa_onnx.files import check_writable
-from lsa_onnx.scan.clean import require_known_labels
 from lsa_trainer.axes import batch_axes
 from lsa_trainer.export import export_onnx
 from lsa_trainer.listener import TrainingListener
+from lsa_trainer.objectives import require_gamma
 from lsa_trainer.options import TrainingOptions
 from lsa_trainer.trainee import BATCH_NORM_LAYERS, Job, SourceTrainee
+from lsa_trainer.training.claim import claimed
 from lsa_trainer.training.data import TrainingSet, split
 from lsa_trainer.training.loop import Trained, train
 from lsa_trainer.training.minibatches import Material
@@ -59,6 +59,7 @@ def fit(
         module: Gives logits, shape (n, classes), for a batch of samples. Its weights become those of the
             best validation; it ends on the device, in evaluation mode.
         x: Samples, shape (n, ...), floats in ``low`` to ``high``; images as (n, channels, height, width).
+            They are rounded to the precision of the module's parameters.
         y: Their classes, shape (n,), whole numbers from 0.
         layers: Names of submodules whose results the layer-wise term keeps in place; each must run once.
         options: How to train.
@@ -80,22 +81,24 @@ def fit(
     if export is not None:
         check_writable(export)
     fabric = launch(options, device)
-    data = _samples(x, y, low, high)
+    data = _samples(x, y, low, high, _precision(module))
     record = _record(module, data, layers, options, (low, high))
     data = TrainingSet(data.x.to(fabric.device), data.y)
     module.to(fabric.device)
     if options.channels_last:
         keep_channels_last(module)
     job = _job(module, data, layers, options, (low, high))
-    trained = train(
-        job,
-        _material(data, options),
-        options,
-        fabric=fabric,
-        folder=Path(folder),
-        record=record,
-        listener=listener,
-    )
+    material = _material(data, options)
+    with claimed(Path(folder), fabric):
+        trained = train(
+            job,
+            material,
+            options,
+            fabric=fabric,
+            folder=Path(folder),
+            record=record,
+            listener=listener,
+        )
     module.eval()
     module.zero_grad(set_to_none=True)
     if export is not None and fabric.is_global_zero:
@@ -103,8 +106,14 @@ def fit(
     return trained
 
 
-def _samples(x: Samples, y: Samples, low: float, high: float) -> TrainingSet:
-    """The samples as tensors, on the CPU.
+def _precision(module: torch.nn.Module) -> torch.dtype:
+    """What the module computes in."""
+    kinds = [p.dtype for p in module.parameters() if p.is_floating_point()]
+    return kinds[0] if kinds else torch.get_default_dtype()
+
+
+def _samples(x: Samples, y: Samples, low: float, high: float, kind: torch.dtype) -> TrainingSet:
+    """The samples as tensors on the CPU, those of ``x`` of type ``kind``.
 
     Raises:
         DataError: They are not what ``fit`` takes.
@@ -128,7 +137,7 @@ def _samples(x: Samples, y: Samples, low: float, high: float) -> TrainingSet:
             f"x reaches from {lowest:g} to {highest:g}, outside of {low:g} to {high:g}, which attacks keep "
             "to; give low and high, or scale the samples"
         )
-    return TrainingSet(values, labels.long())
+    return TrainingSet(values.to(kind), labels.long())
 
 
 def _job(
@@ -150,6 +159,7 @@ def _job(
         )
     named = tuple(dict.fromkeys(layers))
     _require_submodules(module, named)
+    require_gamma(options.gamma, named)
     trainee = SourceTrainee(module, (SourceTrainee.output, *named))
     _require_logits(trainee, data)
     return Job(
@@ -185,12 +195,22 @@ def _require_logits(trainee: SourceTrainee, data: TrainingSet) -> None:
         raise ModelError(
             f"for two samples the module gives {found}; it must give logits, shape (2, classes)"
         )
-    require_known_labels(np.asarray(data.y), shape[1])
+    _require_known_labels(data.y, shape[1])
     for name, value in values.items():
         if not isinstance(value, Tensor):
             raise ModelError(
                 f"submodule {name!r} gives {type(value).__name__}, not a tensor; regularise another layer"
             )
+
+
+def _require_known_labels(labels: Tensor | None, classes: int) -> None:
+    known = range(classes)
+    wrong = [] if labels is None else [c for c in labels.unique().tolist() if c not in known]
+    if wrong:
+        raise DataError(
+            f"label {wrong[0]} is not one of the model's {classes} classes (0..{classes - 1}); give y that "
+            "counts from 0"
+        )
 
 
 def _statistics(module: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:

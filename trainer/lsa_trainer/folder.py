@@ -6,6 +6,10 @@ from __future__ import annotations
 SCAN = "scan.json"
 # Every option, for --config.
 CONFIG = "config.toml"
+# How the original does on the samples of the verdict.
+BEFORE = "before.json"
+# Locked while a run is at work.
+LOCK = "lock"
 # The samples of the verdict, which training never saw; a model without classes has none.
 VERIFICATION = "verification.npz"
 RESULT = "result.json"

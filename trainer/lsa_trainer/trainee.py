@@ -114,7 +114,7 @@ class OnnxTrainee(Trainee):
             x = (x * self.scale + self.offset).to(x.dtype)
         given = (x, *held)
         ordered = [given[place] for place in self._order]
-        if not self.one_by_one:
+        if not self.one_by_one or len(x) == 1:
             found: dict[str, Tensor] = self.module(*ordered)
             return found
         rows = [self.module(*(each[i : i + 1] for each in ordered)) for i in range(len(x))]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lsa_onnx.model import digest
 from lsa_onnx.report.sections import FileDigest
+from lsa_trainer.hardening.drafts import draft_prefix
 from lsa_trainer.hardening.parity import differences, require_parity, tolerance
 from lsa_trainer.hardening.prepare import Prepared
 from lsa_trainer.hardening.reexport import Reexported, reexport
@@ -29,12 +30,14 @@ class Delivery:
     Attributes:
         model: The file that they came from.
         output: The file to write.
+        folder: Of the run.
         prepared: Holds the weights as they are now.
         reexported: Export the module anew, in place of writing weights into the graph that there is.
     """
 
     model: Path
     output: Path
+    folder: Path
     prepared: Prepared
     reexported: bool = False
 
@@ -44,9 +47,10 @@ class Delivery:
         Raises:
             LsaError: It cannot be made.
         """
+        prefix = draft_prefix(self.folder)
         if self.reexported:
-            return reexport(self.prepared, self.output, metadata)
-        return stage(self.model, self.output, self._placements(), metadata)
+            return reexport(self.prepared, self.output, metadata, prefix)
+        return stage(self.model, self.output, self._placements(), metadata, prefix)
 
     def verify(self, draft: Staged | Reexported) -> None:
         """Hold a draft to the original, and to torch; an export was held to torch when it was made.
@@ -74,17 +78,12 @@ class Delivery:
             return [digest(path) for path in final.files]
 
     def _placements(self) -> dict[Placement, Array]:
-        """Every weight that was trained, at its place in the file."""
+        """Every weight that was trained and every statistic that moved, at its place in the file."""
         module, job = self.prepared.module, self.prepared.job
         initializers = {t.name for t in self.prepared.subject.model.proto.graph.initializer}
 
-        def place(name: str, use: tuple[str, int] | None = None) -> Placement:
+        def place(name: str, use: tuple[str, int] | None) -> Placement:
             return Placement(name, "initializer" if name in initializers else "constant", use)
 
-        trained = {
-            place(weight.source, weight.use): module.weight(weight.name)
-            for weight in module.constants.weights
-            if weight.name in job.parameters
-        }
-        moved = {place(name): tensor for name, tensor in job.statistics.items()}
-        return {where: t.detach().cpu().numpy() for where, t in {**trained, **moved}.items()}
+        sources, changed = module.constants.sources, {**job.parameters, **job.statistics}
+        return {place(*sources[name]): t.detach().cpu().numpy() for name, t in changed.items()}

@@ -11,12 +11,20 @@ import torch
 from torch import Tensor
 
 from lsa_onnx.errors import DataError, ModelError
-from lsa_onnx.prediction import Head, find_head
-from lsa_onnx.scan.clean import require_known_labels
+from lsa_onnx.prediction import Head
 from lsa_onnx.scan.subject import Subject, open_subject
 from lsa_trainer.axes import batch_axes
 from lsa_trainer.hardening.choosing import Chosen
-from lsa_trainer.hardening.parity import widened
+from lsa_trainer.hardening.trainable import (
+    answers_of,
+    head_of,
+    misfit,
+    outputs_of,
+    require_trainable,
+    samples_of,
+    trainee_of,
+)
+from lsa_trainer.inference import require_inference
 from lsa_trainer.module import OnnxModule, from_model
 from lsa_trainer.options import HardenOptions
 from lsa_trainer.trainee import Job, OnnxTrainee
@@ -32,6 +40,7 @@ LEAST_SHARE = 0.9
 # At most this part of the samples is held out for each purpose.
 _LARGEST_PART = 0.2
 _BATCH = 256
+NO_LABELS = "no labels"
 
 
 @dataclass(frozen=True)
@@ -46,7 +55,7 @@ class Prepared:
         material: On what.
         verification: Samples for the verdict alone.
         verification_targets: Of those.
-        taught: Whether the original model's own answers stand for labels.
+        unlabelled: Why the original model's own answers stand for labels; ``None`` where they do not.
     """
 
     subject: Subject
@@ -56,7 +65,12 @@ class Prepared:
     material: Material
     verification: TrainingSet
     verification_targets: tuple[Tensor, ...]
-    taught: bool
+    unlabelled: str | None
+
+    @property
+    def taught(self) -> bool:
+        """Whether the original model's own answers stand for labels."""
+        return self.unlabelled is not None
 
     def per_run(self, count: int) -> int:
         """How many samples a run of the file itself takes: ``count`` where its batch is free."""
@@ -68,16 +82,15 @@ def open_trainable(model: str | Path, options: HardenOptions) -> tuple[Subject, 
     """Load the model and its data, and hold the model to what training needs.
 
     Raises:
-        LsaError: The model or the data cannot be used, or too few weights would train.
+        LsaError: The model or the data cannot be used, or not for training.
     """
     subject = open_subject(str(model), options)
+    require_inference(subject.model.proto)
     module = from_model(subject.model, promote_half=True)
+    if options.batch_norm != "frozen":
+        module.constants.require_movable()
     require_weights(module, allow_frozen=options.allow_frozen)
-    if subject.layout.leading is None:
-        raise ModelError(
-            f"input {subject.input.name!r} of {str(model)!r} has shape {subject.input.shape}, whose first "
-            "dimension is no batch: such a model can be scanned, but not trained"
-        )
+    require_trainable(subject, module, options)
     return subject, module
 
 
@@ -105,18 +118,18 @@ def prepare(
     """Put everything on the device, set samples aside, and ask the model what it says of them.
 
     Raises:
-        LsaError: Labels or layers do not fit the model.
+        LsaError: Layers do not fit the model, or it is asked for nothing but what it does.
     """
     device = fabric.device
     module.to(device)
     if options.channels_last:
         keep_channels_last(module)
-    head = find_head(subject.model.proto, lowest_wins=options.decision == "min")
-    outputs = _outputs(subject, module, head)
-    trainee = _trainee(subject, module, [*outputs, *chosen.layers], device)
-    data = _widened(TrainingSet.of(subject, device))
-    targets, taught = _targets(trainee.reading(outputs), data, outputs, head)
-    if taught and head is None:
+    head = head_of(subject, options)
+    outputs = outputs_of(subject, module, head)
+    trainee = trainee_of(subject, module, [*outputs, *chosen.layers], device)
+    data = samples_of(subject, device)
+    targets, unlabelled = _targets(trainee.reading(outputs), data, head)
+    if unlabelled is not None and head is None:
         _require_attack(chosen, options)
     parts = _split(data, targets, options, head)
     job = Job(
@@ -141,72 +154,33 @@ def prepare(
         material=Material(train[0], train[1], held[0], held[1]),
         verification=last[0],
         verification_targets=last[1],
-        taught=taught,
-    )
-
-
-def _widened(data: TrainingSet) -> TrainingSet:
-    """Samples in the types that the module computes in: float32 for half precision."""
-    extra = {name: widened(tensor) for name, tensor in data.extra.items()}
-    return TrainingSet(widened(data.x), data.y, extra)
-
-
-def _outputs(subject: Subject, module: OnnxModule, head: Head | None) -> list[str]:
-    """The logits, or without classes every float output."""
-    logits = head.logits if head is not None else None
-    if head is not None and logits and (head.kind == "scores" or logits in module.tensor_names):
-        return [logits]
-    floats = {v.name for v in subject.model.outputs if v.dtype.startswith(("float", "bfloat"))}
-    found = [name for name in subject.outputs if name in floats]
-    if not found:
-        raise ModelError(
-            f"no output of {str(subject.model.path)!r} is made of floats, so there is nothing to fit"
-        )
-    return found
-
-
-def _trainee(
-    subject: Subject, module: OnnxModule, tensors: Sequence[str], device: Any
-) -> OnnxTrainee:
-    scale, offset = (
-        (None, None)
-        if subject.spec.is_identity
-        else (
-            torch.from_numpy(array).to(device, torch.float32)
-            for array in (subject.scale, subject.offset)
-        )
-    )
-    free = subject.layout.free or module.batch_is_free
-    if subject.layout.leading != 1 and not free:
-        raise ModelError(
-            f"the batch of {str(subject.model.path)!r} is fixed to {subject.layout.leading} samples; "
-            "export it with a free batch, or with a batch of 1, to train it"
-        )
-    inputs = [subject.input.name, *(value.name for value in subject.held)]
-    return OnnxTrainee(
-        module,
-        list(dict.fromkeys(tensors)),
-        inputs,
-        scale=scale,
-        offset=offset,
-        one_by_one=not free,
+        unlabelled=unlabelled,
     )
 
 
 def _targets(
-    trainee: Any, data: TrainingSet, outputs: Sequence[str], head: Head | None
-) -> tuple[tuple[Tensor, ...], bool]:
-    """Labels, or what the model itself says; and whether that had to be asked."""
+    trainee: Any, data: TrainingSet, head: Head | None
+) -> tuple[tuple[Tensor, ...], str | None]:
+    """Labels, or what the model itself says; and if so, why."""
     if head is not None and data.y is not None:
-        classes = _answers(trainee, data, outputs, limit=1)[0].reshape(1, -1).shape[1]
-        require_known_labels(data.y.cpu().numpy(), classes)
-        return (data.y,), False
-    answers = _answers(trainee, data, outputs)
+        return (data.y,), None
+    answers = _all_answers(trainee, data)
+    first = next(iter(answers.values()))
     if head is not None:
-        return (predicted(answers[0], head.lowest_wins),), True
-    if data.y is not None and len(outputs) == 1 and answers[0].numel() == data.y.numel():
-        return (data.y.to(answers[0].dtype).reshape(answers[0].shape),), False
-    return tuple(answers), True
+        return (predicted(first, head.lowest_wins),), NO_LABELS
+    if data.y is None:
+        return tuple(answers.values()), NO_LABELS
+    objection = misfit(data.y.shape, {name: values.shape for name, values in answers.items()})
+    if objection is not None:
+        return tuple(answers.values()), objection
+    return (data.y.to(first.dtype).reshape(first.shape),), None
+
+
+def _all_answers(trainee: Any, data: TrainingSet) -> dict[str, Tensor]:
+    """The outputs for all samples, by name."""
+    places = torch.arange(len(data)).split(_BATCH)
+    found = [answers_of(trainee, data.rows(index)) for index in places]
+    return {name: torch.cat([each[name] for each in found]) for name in found[0]}
 
 
 def _require_attack(chosen: Chosen, options: HardenOptions) -> None:
@@ -222,29 +196,11 @@ def _require_attack(chosen: Chosen, options: HardenOptions) -> None:
         )
 
 
-def _answers(
-    trainee: Any, data: TrainingSet, outputs: Sequence[str], limit: int | None = None
-) -> list[Tensor]:
-    """The outputs for the first ``limit`` samples, or for all."""
-    count = len(data) if limit is None else limit
-    found: list[dict[str, Tensor]] = []
-    trainee.eval()
-    for start in range(0, count, _BATCH):
-        part = data.rows(torch.arange(start, min(start + _BATCH, count)))
-        with torch.no_grad():
-            found.append(trainee(part.x, *part.extra.values()))
-    return [torch.cat([each[name] for each in found]) for name in outputs]
-
-
 def _split(
     data: TrainingSet, targets: Sequence[Tensor], options: HardenOptions, head: Head | None
 ) -> Split:
     count = len(data)
     held = [min(n / count, _LARGEST_PART) for n in (options.validation, options.verification)]
-    if count < 10:
-        raise DataError(
-            f"{count} samples are too few to train on and to verify with; give 10 or more"
-        )
     labels = targets[0] if head is not None else None
     return split(count, options.seed, held[0], held[1], labels)
 

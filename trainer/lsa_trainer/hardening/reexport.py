@@ -58,10 +58,13 @@ class Reexported:
         self._folder.cleanup()
 
 
-def reexport(prepared: Prepared, target: Path, metadata: Mapping[str, str]) -> Reexported:
+def reexport(
+    prepared: Prepared, target: Path, metadata: Mapping[str, str], prefix: str
+) -> Reexported:
     """Export the module as its weights are now.
 
-    Metadata of the original stay, and those given join them.
+    Metadata of the original stay, and those given join them. The name of the private folder begins
+    with ``prefix``.
 
     Raises:
         ModelError: torch cannot, or ONNX Runtime computes something else than torch.
@@ -70,7 +73,7 @@ def reexport(prepared: Prepared, target: Path, metadata: Mapping[str, str]) -> R
     original = prepared.subject.model.proto.metadata_props
     add_metadata(proto, {entry.key: entry.value for entry in original})
     add_metadata(proto, metadata)
-    folder = tempfile.TemporaryDirectory(dir=target.parent, prefix=".lsa-onnx-")
+    folder = tempfile.TemporaryDirectory(dir=target.resolve().parent, prefix=prefix)
     path = Path(folder.name) / target.name
     write_atomically(path, proto.SerializeToString())
     return Reexported(path, target, folder)

@@ -4,42 +4,55 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import os
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnxruntime
 import tomli_w
 
 from lsa_onnx._version import __version__
 from lsa_onnx.errors import DataError
 from lsa_onnx.files import check_writable, write_atomically
 from lsa_onnx.report import Hardening, Report, write_json
-from lsa_onnx.report.hardening import Comparison, Validation
+from lsa_onnx.report.hardening import Validation
 from lsa_onnx.scan import ScanOptions, scan
+from lsa_onnx.scan.subject import Subject
+from lsa_onnx.stored import read_stored
 from lsa_trainer import folder as folders
+from lsa_trainer.ending import ending_in_order
+from lsa_trainer.hardening.before import kept_standing
 from lsa_trainer.hardening.choosing import Chosen, choose_layers
 from lsa_trainer.hardening.delivery import COMPARED, Delivery
+from lsa_trainer.hardening.drafts import remove_drafts
 from lsa_trainer.hardening.facts import announce
+from lsa_trainer.hardening.gate import require_expected
 from lsa_trainer.hardening.parity import differences, require_parity, tolerance
-from lsa_trainer.hardening.prepare import Prepared, open_trainable, prepare
+from lsa_trainer.hardening.prepare import NO_LABELS, Prepared, open_trainable, prepare
 from lsa_trainer.hardening.reexport import reexported_model
 from lsa_trainer.hardening.verdict import (
-    compare_files,
-    compare_fits,
+    Standing,
+    compare,
     evaluate_file,
     fit_of,
-    held_out,
     inputs_of,
+    save_held_out,
 )
 from lsa_trainer.listener import TrainingListener
+from lsa_trainer.module import OnnxModule
 from lsa_trainer.options import HardenOptions
 from lsa_trainer.training import checkpoint as checkpoints
+from lsa_trainer.training.claim import claimed
 from lsa_trainer.training.loop import Trained, train
 from lsa_trainer.training.setup import launch, made_once
+from lsa_trainer.training.state import require_same_options
 from lsa_trainer.writeback import provenance
+from lsa_trainer.writeback.locations import checked_target
 
 if TYPE_CHECKING:
     import torch
@@ -90,21 +103,39 @@ def harden(
     """
     started = time.perf_counter()
     target = Path(output)
-    check_writable(target)
+    check_writable(target, regular=True)
     _require_other_file(Path(model), target)
     work = Path(folder) if folder is not None else target.with_name(f"{target.name}.run")
     subject, module = open_trainable(model, options)
+    checked_target(read_stored(model), target)
     fabric = launch(options, options.device)
-    checkpoints.make_folder(work)
-    if options.fresh:
-        checkpoints.clear(work)
     run = _Run(Path(model), target, work, options, fabric, listener or TrainingListener(), started)
+    # Drafts of files are made by the first process; others wait in C++, where no signal is handled.
+    ending = ending_in_order() if fabric.is_global_zero else nullcontext()
+    with ending, claimed(work, fabric):
+        made_once(fabric, lambda: _cleared(run))
+        return _hardened(run, subject, module, scanning)
+
+
+def _cleared(run: _Run) -> None:
+    """Remove what a kill left, and with ``fresh`` what a run would go on from."""
+    remove_drafts(run.output, run.folder)
+    if run.options.fresh:
+        checkpoints.clear(run.folder)
+        (run.folder / folders.BEFORE).unlink(missing_ok=True)
+
+
+def _hardened(
+    run: _Run, subject: Subject, module: OnnxModule, scanning: ScanOptions | None
+) -> Hardening:
+    options = run.options
     chosen = choose_layers(subject, module, options, lambda: _scanned(run, scanning))
     if chosen.report is not None and options.report is None:
         # What is told of this run leads to the same list, whatever another scan would find.
-        found_in = work / folders.SCAN
+        found_in = run.folder / folders.SCAN
         run = dataclasses.replace(run, options=dataclasses.replace(options, report=found_in))
-    prepared = prepare(subject, module, chosen, options, fabric)
+    prepared = prepare(subject, module, chosen, options, run.fabric)
+    made_once(run.fabric, lambda: require_expected(prepared, options))
     found = differences(module, run.model, inputs_of(prepared, prepared.per_run(COMPARED)))
     require_parity(found, tolerance(subject.model.proto))
     if options.reexport:
@@ -136,27 +167,52 @@ def _scanned(run: _Run, scanning: ScanOptions | None) -> Report:
 
 
 def _trained(run: _Run, prepared: Prepared, chosen: Chosen) -> Hardening:
-    options, record = run.options, _record(prepared, chosen, run.options)
-    if run.fabric.is_global_zero:
-        config = tomli_w.dumps(options.to_record()).encode("utf-8")
-        write_atomically(run.folder / folders.CONFIG, config)
+    record = _record(prepared, chosen, run.options)
+    before = made_once(run.fabric, lambda: _begun(run, prepared, record))
     original = {name: p.detach().clone() for name, p in prepared.job.parameters.items()}
-    fit = None if prepared.job.classes else fit_of(prepared, options)
     trained = train(
         prepared.job,
         prepared.material,
-        options,
+        run.options,
         fabric=run.fabric,
         folder=run.folder,
         record=record,
         listener=run.listener,
     )
-    return made_once(run.fabric, lambda: _written(run, prepared, chosen, trained, original, fit))
+    return made_once(run.fabric, lambda: _written(run, prepared, chosen, trained, original, before))
+
+
+def _begun(run: _Run, prepared: Prepared, record: Mapping[str, Any]) -> Standing:
+    """Keep what was asked for and the samples of the verdict, and attack the original on them."""
+    # Training would refuse as well, after an attack that may have taken hours.
+    checkpoint = checkpoints.load(run.folder)
+    if checkpoint is not None:
+        require_same_options(checkpoint.record["options"], record)
+    config = tomli_w.dumps(run.options.to_record(os.path.abspath)).encode("utf-8")
+    write_atomically(run.folder / folders.CONFIG, config)
+    if prepared.job.classes:
+        save_held_out(prepared, run.folder / folders.VERIFICATION)
+    of = {
+        "run": record,
+        "attack": run.options.verify_attack,
+        "steps": run.options.verify_steps,
+        "versions": {"lsa-onnx": __version__, "onnxruntime": onnxruntime.__version__},
+    }
+    path = run.folder / folders.BEFORE
+    return kept_standing(path, of, lambda: _standing(run, prepared, run.model))
+
+
+def _standing(run: _Run, prepared: Prepared, path: Path) -> Standing:
+    """How a file does or, without classes, the module as its weights are now."""
+    if not prepared.job.classes:
+        return fit_of(prepared, run.options)
+    data = run.folder / folders.VERIFICATION
+    return evaluate_file(path, prepared, run.options, data, run.listener)
 
 
 def _record(prepared: Prepared, chosen: Chosen, options: HardenOptions) -> dict[str, Any]:
     """What tells one run from another: a checkpoint is gone on with only under the same."""
-    kept = options.to_record()
+    kept = options.to_record(os.path.abspath)
     for name in (
         "force",
         "reexport",
@@ -181,14 +237,18 @@ def _written(
     chosen: Chosen,
     trained: Trained,
     original: Mapping[str, torch.Tensor],
-    fit: tuple[float, float] | None,
+    before: Standing,
 ) -> Hardening:
-    config = run.options.to_record()
     sha256 = prepared.subject.model.file.sha256
-    delivery = Delivery(run.model, run.output, prepared, reexported=run.options.reexport)
-    with delivery.draft(provenance(sha256, config, {})) as draft:
+    # The new file goes to others, whom the folders of this machine do not concern.
+    shown = run.options.to_record(os.path.basename)
+    delivery = Delivery(
+        run.model, run.output, run.folder, prepared, reexported=run.options.reexport
+    )
+    with delivery.draft(provenance(sha256, shown, {})) as draft:
         delivery.verify(draft)
-        comparison = _compared(run, prepared, draft.path, fit)
+        after = _standing(run, prepared, draft.path)
+    comparison = compare(before, after, prepared, run.options)
     objection = comparison.objection(run.options.max_clean_drop)
     better = objection is None or run.options.force
     result = Hardening(
@@ -209,32 +269,24 @@ def _written(
         comparison=comparison,
         changes=_changes(prepared, original),
         history=[Validation(**entry) for entry in trained.history],
-        notes=trained.notes,
-        config=config,
+        notes=[*_left_out(prepared), *trained.notes],
+        config=run.options.to_record(),
         folder=str(run.folder),
         command=list(run.options.command),
         seconds=time.perf_counter() - run.started,
     )
     if better:
         scores = dataclasses.asdict(comparison)
-        files = delivery.publish(provenance(sha256, config, scores))
+        files = delivery.publish(provenance(sha256, shown, scores))
         result = dataclasses.replace(result, files=files)
     write_json(result, run.folder / folders.RESULT)
     return result
 
 
-def _compared(
-    run: _Run, prepared: Prepared, path: Path, fit: tuple[float, float] | None
-) -> Comparison:
-    options = run.options
-    if fit is not None:
-        return compare_fits(fit, fit_of(prepared, options), prepared, options)
-    data = run.folder / folders.VERIFICATION
-    np.savez(data, allow_pickle=False, **held_out(prepared))
-    before, after = (
-        evaluate_file(file, prepared, options, data, run.listener) for file in (run.model, path)
-    )
-    return compare_files(before, after, options, taught=prepared.taught)
+def _left_out(prepared: Prepared) -> list[str]:
+    """What was given and could not be used."""
+    why = prepared.unlabelled
+    return [] if why in (None, NO_LABELS) else [f"{why}: they are not used"]
 
 
 def _changes(prepared: Prepared, original: Mapping[str, torch.Tensor]) -> dict[str, float]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
+from lsa_onnx.errors import ModelError
 from lsa_onnx.evaluation import EvaluationOptions, evaluate
-from lsa_onnx.report import Evaluation
+from lsa_onnx.files import writing_atomically
 from lsa_onnx.report.hardening import Comparison, Share
+from lsa_onnx.rewrite.differentiate import NotDifferentiable
 from lsa_onnx.scan import Listener
 from lsa_trainer.hardening.prepare import Prepared
 from lsa_trainer.options import HardenOptions
@@ -24,64 +29,82 @@ Array = NDArray[Any]
 _STRONGER = 5
 
 
-def held_out(prepared: Prepared) -> dict[str, Array]:
-    """The verification samples as arrays, in units of the declared range: what an npz for the tool holds."""
+@dataclass(frozen=True)
+class Standing:
+    """How a model does on the samples that training never saw, as they are and attacked."""
+
+    clean: Share
+    robust: Share
+
+
+def save_held_out(prepared: Prepared, path: Path) -> None:
+    """Write the verification samples as an npz for the tool, in units of the declared range.
+
+    Raises:
+        DataError: The file cannot be written.
+    """
     data = prepared.verification
     arrays = {"x" if not data.extra else prepared.subject.input.name: data.x.cpu().numpy()}
     arrays |= {name: tensor.cpu().numpy() for name, tensor in data.extra.items()}
     if prepared.head is not None:
         arrays["y"] = prepared.verification_targets[0].cpu().numpy()
-    return arrays
+    with writing_atomically(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                npy_format.write_array(member, array, allow_pickle=False)
 
 
 def evaluate_file(
     path: Path, prepared: Prepared, options: HardenOptions, data: Path, listener: Listener
-) -> Evaluation:
-    """Clean and robust accuracy of a file in ONNX Runtime, on the samples of ``held_out`` in ``data``."""
+) -> Standing:
+    """Clean and robust accuracy of a file in ONNX Runtime, on the samples of ``save_held_out`` in ``data``.
+
+    Raises:
+        ModelError: The attack needs a gradient, and the file has none in ONNX Runtime.
+        LsaError: The file cannot be evaluated for another reason.
+    """
+    try:
+        found = evaluate(path, _evaluation_options(prepared, options, data), listener)
+    except NotDifferentiable as error:
+        # Its advice is to users of evaluate.
+        reason = str(error).rpartition("; ")[0]
+        raise ModelError(
+            f"the verdict attacks with {options.verify_attack!r} in ONNX Runtime, for which {reason}; give "
+            "--verify-attack square, which needs no gradient"
+        ) from error
+    (attacked,) = found.results
+    n = attacked.n
+    return Standing(
+        Share(found.clean.value, found.clean.interval, n),
+        Share(attacked.robust_accuracy, attacked.interval, n),
+    )
+
+
+def _evaluation_options(
+    prepared: Prepared, options: HardenOptions, data: Path
+) -> EvaluationOptions:
     spec = prepared.subject.spec
-    return evaluate(
-        path,
-        EvaluationOptions(
-            data=data,
-            y_key="y",
-            seed=options.seed,
-            range=(spec.low, spec.high),
-            mean=spec.mean,
-            std=spec.std,
-            layout=spec.layout,
-            decision=options.decision,
-            perturb=options.perturb,
-            batch=options.batch,
-            max_memory_bytes=options.max_memory_bytes,
-            device=options.device,
-            norm=options.norm,
-            attacks=(options.verify_attack,),
-            steps=options.steps_of_verdict,
-            eps_list=(options.eps,),
-        ),
-        listener,
-    )
-
-
-def compare_files(
-    before: Evaluation, after: Evaluation, options: HardenOptions, *, taught: bool
-) -> Comparison:
-    """Two evaluations on the same samples."""
-    (was,), (now,) = before.results, after.results
-    return Comparison(
-        measure="accuracy",
-        labels="predicted" if taught else "given",
-        attack=options.verify_attack,
-        eps=options.eps,
+    return EvaluationOptions(
+        data=data,
+        y_key="y",
+        seed=options.seed,
+        range=(spec.low, spec.high),
+        mean=spec.mean,
+        std=spec.std,
+        layout=spec.layout,
+        decision=options.decision,
+        perturb=options.perturb,
+        batch=options.batch,
+        max_memory_bytes=options.max_memory_bytes,
+        device=options.device,
         norm=options.norm,
-        clean_before=Share(before.clean.value, before.clean.interval, was.n),
-        clean_after=Share(after.clean.value, after.clean.interval, now.n),
-        robust_before=Share(was.robust_accuracy, was.interval, was.n),
-        robust_after=Share(now.robust_accuracy, now.interval, now.n),
+        attacks=(options.verify_attack,),
+        steps=options.steps_of_verdict,
+        eps_list=(options.eps,),
     )
 
 
-def fit_of(prepared: Prepared, options: HardenOptions) -> tuple[float, float]:
+def fit_of(prepared: Prepared, options: HardenOptions) -> Standing:
     """Scores on clean and on attacked inputs of a model without classes, as its weights are now."""
     job, targets = prepared.job, prepared.verification_targets
     attack = attack_to_validate_with(options, job)
@@ -90,28 +113,25 @@ def fit_of(prepared: Prepared, options: HardenOptions) -> tuple[float, float]:
     steps = options.verify_steps or _STRONGER * max(options.steps, options.validation_steps)
     seed = options.seed + 1
     scores = Validator(opponent, prepared.verification, targets, attack, steps, seed)()
-    return scores.clean, scores.robust
-
-
-def compare_fits(
-    before: tuple[float, float],
-    after: tuple[float, float],
-    prepared: Prepared,
-    options: HardenOptions,
-) -> Comparison:
-    """Two results of ``fit_of``."""
     n = len(prepared.verification)
-    shares = [Share(value, None, n) for pair in zip(before, after, strict=True) for value in pair]
+    return Standing(Share(scores.clean, None, n), Share(scores.robust, None, n))
+
+
+def compare(
+    before: Standing, after: Standing, prepared: Prepared, options: HardenOptions
+) -> Comparison:
+    """Two standings on the same samples."""
+    classes = prepared.job.classes
     return Comparison(
-        measure="fit",
+        measure="accuracy" if classes else "fit",
         labels="predicted" if prepared.taught else "given",
-        attack="pgd",
+        attack=options.verify_attack if classes else "pgd",
         eps=options.eps,
         norm=options.norm,
-        clean_before=shares[0],
-        clean_after=shares[1],
-        robust_before=shares[2],
-        robust_after=shares[3],
+        clean_before=before.clean,
+        clean_after=after.clean,
+        robust_before=before.robust,
+        robust_after=after.robust,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Protocol, TypeAlias
 import torch
 from torch.nn import functional
 
-from lsa_onnx.errors import DataError
+from lsa_onnx.errors import DataError, ModelError
 from lsa_trainer.objectives.rows import sample_rows, wide
 
 Tensors: TypeAlias = Sequence[torch.Tensor]
@@ -123,12 +123,12 @@ def logit_temperature(logits: torch.Tensor) -> float:
         it rounds nothing, and class predictions stay exactly as they are.
 
     Raises:
-        DataError: No row is finite.
+        ModelError: No row is finite.
     """
     z = sample_rows(logits.detach().cpu().double(), len(logits))
     z = z[z.isfinite().all(1)]
     if not len(z):
-        raise DataError(
+        raise ModelError(
             f"none of {len(logits)} samples has finite logits; training needs a model whose outputs are "
             "numbers, and `lsa-onnx scan MODEL` shows where NaN or infinity begins"
         )

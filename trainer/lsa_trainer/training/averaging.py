@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lsa_onnx.errors import DataError
+from lsa_trainer.training.checkpoint import ANEW
 
 
 class Average:
@@ -75,7 +76,7 @@ class Average:
             if shape != tuple(average.shape):
                 raise DataError(
                     f"the checkpoint holds shape {shape} for the average of {name!r}, the model has "
-                    f"{tuple(average.shape)}; resume with the same model or start anew with --fresh"
+                    f"{tuple(average.shape)}; resume with the same model, or {ANEW}"
                 )
         _write(self._average, tensors)
         self.updates = int(record["updates"])

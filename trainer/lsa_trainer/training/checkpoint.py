@@ -2,7 +2,7 @@
 
 A folder holds a tensor file for each of the last two checkpoints and ``state.json``, which names them
 with their SHA-256. Each file is replaced in one step, ``state.json`` after the tensors that it names,
-so it speaks of complete files at any moment. The folder belongs to one run alone.
+so it speaks of complete files at any moment. The folder belongs to one run alone, see ``claim``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ _STATE = "state.json"
 _TENSORS = "step-*.safetensors"
 # What lsa_onnx.files leaves where a kill keeps it from cleaning up.
 _REMAINS = ".lsa-onnx-*.tmp"
-_REMEDY = "delete the folder or start anew with --fresh"
+# ``harden`` and ``fit`` both get here, and only one of them has the option.
+ANEW = "start anew with --fresh or in another folder"
+_REMEDY = f"delete the folder, or {ANEW}"
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,8 @@ class TrainingSet:
 
     Attributes:
         x: The perturbed input, shape (n, ...), in units of the declared range.
-        y: Class labels, shape (n,), int64, or ``None``.
+        y: Class labels, shape (n,), int64; for a model without classes what it should give, shape
+            (n, ...); or ``None``.
         extra: The model's other inputs by name, each (n, ...).
     """
 
@@ -47,18 +48,20 @@ class TrainingSet:
         return TrainingSet(self.x[index], y, {n: t[index] for n, t in self.extra.items()})
 
     @classmethod
-    def of(cls, subject: Subject, device: Any = "cpu") -> TrainingSet:
-        """All samples of a subject, read piece by piece.
+    def of(cls, subject: Subject, device: Any = "cpu", most: int | None = None) -> TrainingSet:
+        """The samples of a subject, read piece by piece.
 
         Args:
             subject: The model with its data.
             device: Where the tensors go.
+            most: How many of the first; ``None`` for all.
 
         Raises:
             DataError: They do not fit into memory, or one cannot be read.
         """
         count, source = len(subject.dataset), subject.dataset.source
-        feeds, labels = subject.feeds(0, 1)
+        count = count if most is None else min(count, most)
+        feeds, _ = subject.feeds(0, 1)
         row = sum(array.nbytes for array in feeds.values())
         _require_room(count, row, source, device)
         whole = {name: _room(count, array, source, device) for name, array in feeds.items()}
@@ -67,8 +70,9 @@ class TrainingSet:
             part, _ = subject.feeds(start, min(start + step, count))
             for name, array in part.items():
                 whole[name][start : start + step] = torch.from_numpy(array)
-        all_labels = None if labels is None else torch.tensor(subject.dataset.labels, device=device)
-        return cls(whole.pop(subject.input.name), all_labels, whole)
+        labels = subject.dataset.labels
+        y = None if labels is None else torch.tensor(labels[:count], device=device)
+        return cls(whole.pop(subject.input.name), y, whole)
 
 
 @dataclass(frozen=True)

@@ -120,6 +120,7 @@ class _Run:
             tensorboard=options.tensorboard,
             silent=not fabric.is_global_zero,
         )
+        made_once(fabric, self._reporter.open)
 
     def to_its_end(self) -> Trained:
         """Train."""
@@ -206,9 +207,10 @@ class _Run:
         self._reporter.say(note)
 
     def _save(self) -> None:
-        if self._fabric.is_global_zero:
-            checkpoints.save(self._folder, self._state.checkpoint(self._record))
-        self._fabric.barrier()
+        made_once(
+            self._fabric,
+            lambda: checkpoints.save(self._folder, self._state.checkpoint(self._record)),
+        )
 
     def _finished(self, seconds: float) -> Trained:
         state, notes = self._state, [*self._state.notes]

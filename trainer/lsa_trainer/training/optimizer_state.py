@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from lsa_onnx.errors import DataError
+from lsa_trainer.training.checkpoint import ANEW
 
 _TENSOR = "tensor"
 _VALUE = "value"
@@ -58,7 +59,7 @@ def restore_optimizer(
     if saved != present:
         raise DataError(
             f"the checkpoint's optimizer has groups of {saved} parameters, this run's of {present}; "
-            "resume with the same model and options or start anew with --fresh"
+            f"resume with the same model and options, or {ANEW}"
         )
     for group in groups:
         group["params"] = list(group["params"])

@@ -37,7 +37,7 @@ class Reporter:
         tensorboard: bool,
         silent: bool,
     ) -> None:
-        """Open the logs.
+        """Start without logs.
 
         Args:
             folder: Of the run.
@@ -45,17 +45,20 @@ class Reporter:
             resumed: Step from which the run goes on, ``None`` for a new one.
             tensorboard: Write for TensorBoard as well.
             silent: Another process reports.
-
-        Raises:
-            DataError: A log cannot be written, or TensorBoard is not installed.
         """
+        self._folder, self._resumed, self._tensorboard = folder, resumed, tensorboard
         self._listener, self._silent = listener, silent
         self._logs: list[_Log] = []
-        if silent:
-            return
-        if tensorboard:
-            self._logs.append(TensorBoard(folder / "tensorboard", resumed))
-        self._logs.append(RunLog(folder / "log.jsonl", resumed))
+
+    def open(self) -> None:
+        """Open the logs, in the process that reports.
+
+        Raises:
+            DataError: One cannot be written, or TensorBoard is not installed.
+        """
+        if self._tensorboard:
+            self._logs.append(TensorBoard(self._folder / "tensorboard", self._resumed))
+        self._logs.append(RunLog(self._folder / "log.jsonl", self._resumed))
 
     def say(self, *texts: str) -> None:
         """Tell the user something."""

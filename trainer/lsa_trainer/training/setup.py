@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from lsa_onnx.attacks import parse_eps
-from lsa_onnx.errors import DeviceError
+from lsa_onnx.errors import DataError, DeviceError, LsaError
 from lsa_trainer.objectives import (
     BASES,
     Base,
@@ -43,6 +44,7 @@ def launch(options: TrainingOptions, device: str) -> Fabric:
         device: "auto", "cpu", "cuda" or "cuda:N".
 
     Raises:
+        DataError: There is no device of this name.
         DeviceError: The device is not there, or cannot train at this precision.
     """
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
@@ -50,7 +52,7 @@ def launch(options: TrainingOptions, device: str) -> Fabric:
     accelerator = _accelerator(device, here)
     if options.precision == "16-mixed" and accelerator["accelerator"] == "cpu":
         raise DeviceError(
-            "--precision '16-mixed' needs a CUDA device, and training is to run on the CPU; use bf16-mixed or "
+            "precision '16-mixed' needs a CUDA device, and training is to run on the CPU; use bf16-mixed or "
             "32-true"
         )
     fabric = Fabric(
@@ -67,22 +69,45 @@ def made_once(fabric: Fabric, make: Callable[[], T]) -> T:
     """What the first process makes, in every process: what it may fail at, all of them end with.
 
     ``make`` must not wait for other processes.
+
+    Raises:
+        LsaError: ``make`` raised it.
     """
-    made: T = fabric.broadcast(make() if fabric.is_global_zero else None)
-    return made
+    if not fabric.is_global_zero:
+        made, failure = fabric.broadcast(None)
+        if failure is not None:
+            raise failure
+        value: T = made
+        return value
+    try:
+        value = make()
+    except LsaError as error:
+        fabric.broadcast((None, error))
+        raise
+    except Exception as error:
+        # Its traceback is told here alone; the others would wait for what never comes.
+        fabric.broadcast((None, LsaError(f"the first process failed: {type(error).__name__}")))
+        raise
+    fabric.broadcast((value, None))
+    return value
 
 
 def _accelerator(device: str, here: int) -> dict[str, Any]:
-    kind, _, number = device.partition(":")
-    found = torch.cuda.is_available()
-    if kind == "cuda" and not found:
+    match = re.fullmatch(r"(auto|cpu|cuda)(?::([0-9]{1,4}))?", device)
+    if match is None or (match[2] and match[1] != "cuda"):
+        accepted = "auto, cpu, cuda or cuda:N (N = 0, 1, ...)"
+        raise DataError(f"device {device!r} is not known; use {accepted}")
+    kind, number = match[1], int(match[2] or 0)
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "cuda" and not number < count:
+        found = f"finds {count or 'no'} CUDA device{'s' if count > 1 else ''}"
         raise DeviceError(
-            f"--device {device!r}: torch {torch.__version__} finds no CUDA device; use --device cpu, or "
-            "install a build of torch with CUDA"
+            f"device {device!r}: torch {torch.__version__} {found}; use cpu, a device that is there, or "
+            "a build of torch with CUDA"
         )
-    if kind == "cpu" or not found:
+    if kind == "cpu" or not count:
         return {"accelerator": "cpu", "devices": here}
-    return {"accelerator": "cuda", "devices": [int(number)] if number and here == 1 else here}
+    return {"accelerator": "cuda", "devices": [number] if match[2] and here == 1 else here}
 
 
 def keep_channels_last(module: torch.nn.Module) -> None:

@@ -15,6 +15,7 @@ from lsa_trainer.objectives import Losses, StepSpec, losses
 from lsa_trainer.options import TrainingOptions
 from lsa_trainer.trainee import Job
 from lsa_trainer.training.balancing import wanted
+from lsa_trainer.training.checkpoint import ANEW
 from lsa_trainer.training.minibatches import Minibatch, Minibatches
 from lsa_trainer.training.randomness import derived
 from lsa_trainer.training.schedules import Schedule
@@ -166,6 +167,6 @@ def _require_finite(found: Losses, step: int) -> None:
 
 def _not_finite(what: str, value: float, step: int, parts: str = "") -> str:
     return (
-        f"the {what} is {value:g} at step {step + 1}{parts}; earlier checkpoints stay: start anew "
-        "with --fresh and a smaller --lr or --gamma"
+        f"the {what} is {value:g} at step {step + 1}{parts}; earlier checkpoints stay: {ANEW}, "
+        "and with a smaller lr or gamma"
     )
