@@ -17,11 +17,12 @@ from lsa_cli.options import (
 )
 from lsa_onnx.attacks import ATTACKS
 from lsa_onnx.errors import DataError
-from lsa_trainer.options import BASES, OPTIMIZERS, PRECISIONS, HardenOptions
+from lsa_trainer.options import BASES, DEFAULT_LR, OPTIMIZERS, PRECISIONS, HardenOptions
 from lsa_trainer.training.schedules import KINDS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_LR = ", ".join(f"{value:g} of {name}" for name, value in DEFAULT_LR.items())
 _SUBJECT, _SCANS, _RESULTS = "Data, model and machine", "Scans", "Results"
 
 # Group → (field, what its value is called, help). A field without a name for its value is a switch.
@@ -48,7 +49,7 @@ _GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("epochs", "N", "Passes over the training samples."),
         ("batch_size", "N", "Samples per step, over all processes."),
         ("optimizer", "NAME", f"{' or '.join(OPTIMIZERS)}."),
-        ("lr", "X", "Learning rate at its highest.  [default: the optimizer's own]"),
+        ("lr", "X", f"Learning rate at its highest.  [default: {_LR}]"),
         ("momentum", "X", "Of sgd, 0 or more and less than 1."),
         ("weight_decay", "X", "Of the optimizer."),
         ("schedule", "NAME", f"Of the learning rate: {', '.join(KINDS)}."),

@@ -21,7 +21,8 @@ from lsa_trainer.training.schedules import KINDS
 BatchNorm = Literal["frozen", "clean", "all"]
 # Their names alone: the objectives themselves need torch, which the help of the command line does without.
 BASES = ("standard", "at-fgsm", "at-pgd", "at-fast", "at-apgd", "at-trades")
-OPTIMIZERS = ("adamw", "sgd")
+DEFAULT_LR: Mapping[str, float] = {"adamw": 1e-3, "sgd": 1e-2}
+OPTIMIZERS = tuple(DEFAULT_LR)
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 # The attack of the verdict takes so many steps at least, and so many times those of the training attack.
 _LEAST_VERIFY_STEPS = 30
@@ -52,7 +53,7 @@ class TrainingOptions:
         epochs: Passes over the training samples.
         batch_size: Samples per step, over all processes.
         optimizer: "adamw" or "sgd".
-        lr: Learning rate at its highest; ``None`` for the optimizer's own default.
+        lr: Learning rate at its highest; ``None`` for that of ``DEFAULT_LR``.
         momentum: Of sgd.
         weight_decay: Of the optimizer.
         schedule: One of ``schedules.KINDS``.

@@ -26,14 +26,13 @@ from lsa_trainer.objectives import (
     logit_temperature,
     variance_scale,
 )
-from lsa_trainer.options import TrainingOptions
+from lsa_trainer.options import DEFAULT_LR, TrainingOptions
 from lsa_trainer.trainee import Job
 
 T = TypeVar("T")
 
 # Samples, channels, height, width.
 _IMAGE_AXES = 4
-_DEFAULT_LR = {"adamw": 1e-3, "sgd": 1e-2}
 
 
 def launch(options: TrainingOptions, device: str) -> Fabric:
@@ -128,7 +127,7 @@ def optimizer_for(
     parameters: Sequence[torch.nn.Parameter], options: TrainingOptions
 ) -> torch.optim.Optimizer:
     """SGD with momentum, or AdamW."""
-    lr = options.lr or _DEFAULT_LR[options.optimizer]
+    lr = options.lr or DEFAULT_LR[options.optimizer]
     if options.optimizer == "sgd":
         return torch.optim.SGD(
             parameters, lr=lr, momentum=options.momentum, weight_decay=options.weight_decay
