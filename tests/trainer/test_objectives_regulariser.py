@@ -244,7 +244,8 @@ def test_every_layer_contributes_the_same(base: float, cms: list[float], share: 
 
 
 def test_balance_by_hand() -> None:
-    assert balance(2.0, {"a": 0.5, "b": 0.25}) == {"a": 1.0, "b": 2.0}
+    assert balance(2.0, {"a": 0.5, "b": 0.25}, share=0.5) == {"a": 1.0, "b": 2.0}
+    assert balance(2.0, {"a": 0.5, "b": 0.25}) == pytest.approx({"a": 0.2, "b": 0.4})
     # What does not move weighs 100 times as much as what moves most, and no more.
     assert balance(2.0, {"a": 0.5, "b": 0.0, "c": 1e-9, "d": 0.25}, share=1.0) == pytest.approx(
         {"a": 1, "b": 100, "c": 100, "d": 2}
