@@ -84,7 +84,8 @@ def _table(path: str) -> dict[str, Any]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise DataError(f"--config {path!r} cannot be read: {reason}; check the path") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    # Errors of the format and of the encoding are ValueErrors, as is that for a number too long to read.
+    except ValueError as error:
         raise DataError(
             f'--config {path!r} is not TOML: {error}; give lines such as eps = "8/255"'
         ) from error

@@ -5,13 +5,16 @@ from __future__ import annotations
 import difflib
 import os
 import sys
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 import click
 
+from lsa_cli.processes import is_first_here, is_first_process
 from lsa_onnx._version import __version__
+from lsa_onnx.ending import ending_in_order
 from lsa_onnx.errors import LsaError
 
 # Name → module and one-line help, so that --help imports no command (and with it no numpy, onnx or
@@ -107,15 +110,19 @@ def main() -> NoReturn:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if sys.stdout is None:
         fail("standard output is closed; give it a file, such as /dev/null", 2)
+    # Temporary files are removed on the way out. Other processes of a training wait in C++, where no
+    # signal is handled.
+    ending = ending_in_order() if is_first_process() else nullcontext()
     try:
-        result = cli.main(prog_name="lsa-onnx", standalone_mode=False)
-        sys.stdout.flush()
+        with ending:
+            result = cli.main(prog_name="lsa-onnx", standalone_mode=False)
+            sys.stdout.flush()
     except LsaError as error:
-        fail(str(error), error.exit_code)
+        _fail_alike(str(error), error.exit_code)
     except click.ClickException as error:
         _fail_usage(error)
     except (click.Abort, KeyboardInterrupt):
-        fail("interrupted", EXIT_INTERRUPTED)
+        _fail_alike("interrupted", EXIT_INTERRUPTED)
     except (ReaderGone, BrokenPipeError):
         _silence(sys.stdout)
         sys.exit(0)
@@ -135,6 +142,13 @@ def fail(message: str, exit_code: int) -> NoReturn:
     sys.exit(exit_code)
 
 
+def _fail_alike(message: str, exit_code: int) -> NoReturn:
+    """``fail`` for what all processes of a training meet: the first on each machine tells it."""
+    if is_first_here():
+        fail(message, exit_code)
+    sys.exit(exit_code)
+
+
 def _tell(text: str) -> None:
     """Write to stderr; where that fails, the exit code is still the one that is documented."""
     try:
@@ -151,7 +165,7 @@ def _fail_usage(error: click.ClickException) -> NoReturn:
     if isinstance(error, click.UsageError) and error.ctx is not None:
         text += "" if text.endswith((".", "?", "!")) else "."
         text += f" Try '{error.ctx.command_path} --help'."
-    fail(text, error.exit_code)
+    _fail_alike(text, error.exit_code)
 
 
 def _fail_system(error: OSError) -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from lsa_cli.terminal import results
 from lsa_onnx.errors import DataError, LsaError
 from lsa_onnx.files import check_writable
 from lsa_onnx.inputs import sidecar_path
+from lsa_onnx.inputs.archives import IMAGE_SUFFIXES, Folder
 from lsa_onnx.report import (
     Evaluation,
     Report,
@@ -35,7 +37,7 @@ def require_writable(
     Args:
         targets: Flag → the file that it names, ``None`` for none; ``-`` for stdout with ``--json``.
         models: Models that the run reads; their weights and sidecars may be files of their own.
-        inputs: Other files that it reads.
+        inputs: Other files that it reads, and folders of images.
 
     Raises:
         DataError: A path cannot be written, is an input, or is given twice.
@@ -49,7 +51,7 @@ def require_writable(
     }
     sources = [*inputs, *_files_of(models, deep=any(Path(p).exists() for p in paths.values()))]
     for flag, path in paths.items():
-        if any(same_file(path, source) for source in sources):
+        if any(same_file(path, source) or _is_image_in(path, source) for source in sources):
             raise DataError(
                 f"{path!r} is an input of this run, which is never overwritten; name another file with "
                 f"{flag}"
@@ -125,3 +127,20 @@ def same_file(first: str | Path, second: str | Path) -> bool:
     if one.exists() and other.exists():
         return one.is_file() and one.samefile(other)
     return one.resolve() == other.resolve()
+
+
+def _is_image_in(path: str, source: str | Path) -> bool:
+    """Whether ``path`` leads to an image in the folder ``source``, or would be taken for one later."""
+    file, folder = Path(path), Path(source)
+    if not folder.is_dir():
+        return False
+    if not file.exists():
+        real, images = (Path(os.path.realpath(each)) for each in (file, folder))
+        return real.suffix.lower() in IMAGE_SUFFIXES and images in real.parents
+    known = file.stat()
+    # What cannot be read is told of by the run.
+    with suppress(DataError):
+        # Links may lead out of the folder and into it again, under any name.
+        members = Folder(folder).list_images().members
+        return any(os.path.samestat(known, Path(folder, m.name).stat()) for m in members)
+    return False

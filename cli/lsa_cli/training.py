@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 import click
 
 from lsa_cli.output import require_writable, same_file
+from lsa_cli.processes import is_first_process
 from lsa_cli.rescan import print_movement
 from lsa_cli.terminal import results
 from lsa_cli.training_terminal import TrainingTerminal
-from lsa_onnx.errors import DataError, GateFailed
+from lsa_onnx.errors import DataError, GateFailed, LsaError
 from lsa_onnx.report import (
     Hardening,
     Report,
@@ -26,7 +27,9 @@ from lsa_onnx.report import (
     write_hardening_html,
     write_json,
 )
+from lsa_onnx.stored import read_stored
 from lsa_trainer.folder import RESULT
+from lsa_trainer.writeback.locations import final_locations
 
 if TYPE_CHECKING:
     from lsa_onnx.scan import ScanOptions
@@ -54,6 +57,12 @@ class Targets:
     def flags(self) -> dict[str, str | None]:
         """Each under the flag that names it."""
         return {"--json": self.json, "--html": self.html, "-o": self.output}
+
+    @property
+    def reports(self) -> dict[str, str]:
+        """Files beside the new model, each under its flag."""
+        named = {"--json": self.json, "--html": self.html}
+        return {flag: path for flag, path in named.items() if path not in (None, "-")}
 
     @property
     def folder(self) -> Path:
@@ -85,11 +94,6 @@ def default_output(model: str) -> str:
     return f"{Path(model).stem}.hardened.onnx"
 
 
-def is_first_process() -> bool:
-    """Whether this one reports, where ``torchrun`` started several."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 @contextmanager
 def training_terminal(*, quiet: bool, verbose: bool) -> Iterator[TrainingTerminal]:
     """Progress on stderr, in the first process alone."""
@@ -104,10 +108,48 @@ def require_targets(
     """Fail before a long run if a result cannot be written, or would replace something else.
 
     Raises:
-        DataError: Two of the files are one, or one cannot be written.
+        DataError: Two of the files are one, or one cannot be written or is the run's own.
     """
+    for flag, path in targets.reports.items():
+        if _is_within(path, targets.folder):
+            raise DataError(
+                f"{path!r} is in {str(targets.folder)!r}, where the run keeps files of its own; name "
+                f"another file with {flag}"
+            )
     named = [path for path in (options.report, config) if path is not None]
     require_writable(targets.flags, [model], [*options.files, *named])
+    # A model that is exported anew has its weights inside.
+    if targets.reports and not options.reexport:
+        _require_apart(model, targets)
+
+
+def _is_within(path: str, folder: Path) -> bool:
+    real, of_run = (Path(os.path.realpath(each)) for each in (path, folder))
+    return of_run == real or of_run in real.parents
+
+
+def _require_apart(model: str, targets: Targets) -> None:
+    """Refuse a report where weights are going to lie beside the new model.
+
+    Raises:
+        DataError: There is one.
+    """
+    written = _new_data_files(model, targets.output)
+    for flag, path in targets.reports.items():
+        if any(same_file(path, file) for file in written):
+            raise DataError(
+                f"{path!r} is where the new model keeps weights; name another file with {flag}"
+            )
+
+
+def _new_data_files(model: str, output: str) -> list[Path]:
+    target = Path(os.path.realpath(output))
+    try:
+        locations = final_locations(read_stored(model), target)
+    except LsaError:
+        # The run says what is wrong with the model.
+        return []
+    return [target.parent / location for location in locations.values()]
 
 
 def single_names(model: str, texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -162,7 +204,6 @@ def deliver_hardening(
         return
     failure: DataError | None = None
     try:
-        _require_apart(hardening, targets)
         if targets.json not in (None, "-"):
             write_json(hardening, str(targets.json))
         if targets.html is not None and before is not None:
@@ -178,20 +219,6 @@ def deliver_hardening(
     if failure is not None:
         raise failure
     _require_better(hardening, targets)
-
-
-def _require_apart(hardening: Hardening, targets: Targets) -> None:
-    """Where weights go to a file beside the new model, its name is known once it is written.
-
-    Raises:
-        DataError: A result would take its place.
-    """
-    for flag, path in (("--json", targets.json), ("--html", targets.html)):
-        written = hardening.files if path not in (None, "-") else []
-        if any(same_file(str(path), file.path) for file in written):
-            raise DataError(
-                f"{path!r} is a file of the new model, which was written first; name another file with {flag}"
-            )
 
 
 def _require_better(hardening: Hardening, targets: Targets) -> None:

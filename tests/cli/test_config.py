@@ -188,3 +188,12 @@ def test_flags_of_values_give_them_back() -> None:
 
 def test_names_of_objectives_are_those_of_the_objectives() -> None:
     assert tuple(BASES) == NAMES_OF_BASES
+
+
+@pytest.mark.parametrize(("digits", "named"), [(400, "about 1e400"), (5000, "4300 digits")])
+def test_a_number_beyond_all_bounds(tmp_path: Path, digits: int, named: str) -> None:
+    path = write(tmp_path, f"lr = 1{'0' * digits}\n")
+    with pytest.raises(DataError) as caught:
+        read_config(str(path))
+    assert named in str(caught.value)
+    assert str(path) in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -17,7 +18,9 @@ import pytest
 from lsa_cli import training
 from lsa_cli.training_terminal import TrainingTerminal
 from lsa_onnx.differences import diff_models
+from lsa_onnx.errors import DataError
 from lsa_onnx.report import load_schema, read_hardening
+from lsa_trainer.options import HardenOptions
 from tests import graphs
 from tests.cli.command_line import Cli
 from tests.cli.training import HELPFUL, SHORT, USELESS, assert_refused, same_weights
@@ -158,19 +161,64 @@ class TestWeightsInAFileOfTheirOwn:
         assert target.read_bytes() == before
         assert not (tmp_path / "o.onnx.run").exists()
 
+    @pytest.mark.parametrize(("there", "written"), [((), "net.bin"), (("net.bin",), "o.onnx.data")])
+    @pytest.mark.parametrize("flag", ["--json", "--html"])
     def test_nor_those_of_the_new_model(
-        self, cli: Cli, external: Path, data: Path, tmp_path: Path
+        self,
+        cli: Cli,
+        external: Path,
+        data: Path,
+        tmp_path: Path,
+        there: tuple[str, ...],
+        written: str,
+        flag: str,
     ) -> None:
-        output, written = tmp_path / "o.onnx", tmp_path / "net.bin"
-        words = ("--gamma", 0, *SHORT, "--force", "-q", "-o", output, "--json", written)
-        done = cli("harden", external, "--data", data, *words)
-        assert done.code == 2
-        assert f"'{written}' is a file of the new model" in done.line
-        # The results of the finished run still appear.
-        assert "robust" in done.out.lower()
-        assert f"Written to {output}" in done.out.replace("\n", "")
-        onnx.checker.check_model(str(output), full_check=True)
-        assert diff_models(external, output).same_graph
+        """Where somebody's file is in the way, they get another name."""
+        for name in there:
+            (tmp_path / name).write_bytes(b"somebody's")
+        output, target = tmp_path / "o.onnx", tmp_path / "ext/.." / written
+        words = ("--gamma", 0, *SHORT, "-o", output, flag, target)
+        outcome = cli("harden", external, "--data", data, *words)
+        assert_refused(
+            outcome, 2, f"'{target}' is where the new model keeps weights", f"with {flag}"
+        )
+        assert not (tmp_path / "o.onnx.run").exists()
+
+    def test_a_model_exported_anew_has_them_inside(self, external: Path, tmp_path: Path) -> None:
+        targets = training.Targets(str(tmp_path / "o.onnx"), str(tmp_path / "net.bin"))
+        options = HardenOptions(data=tmp_path / "x.npz")
+        training.require_targets(
+            str(external), targets, dataclasses.replace(options, reexport=True)
+        )
+        with pytest.raises(DataError, match=r"net.bin' is where the new model keeps weights"):
+            training.require_targets(str(external), targets, options)
+
+
+class TestFolderOfTheRun:
+    @pytest.fixture
+    def earlier(self, here: Path) -> Path:
+        """What a run has left, reached by a link as well."""
+        folder = here / "o.onnx.run"
+        folder.mkdir()
+        (folder / "state.json").write_text("{}", encoding="utf-8")
+        (here / "link").symlink_to(folder)
+        return folder
+
+    @pytest.mark.parametrize("flag", ["--json", "--html"])
+    @pytest.mark.parametrize("name", ["o.onnx.run/state.json", "o.onnx.run/new", "link/lock"])
+    def test_it_is_the_runs_alone(
+        self, cli: Cli, here: Path, earlier: Path, name: str, flag: str
+    ) -> None:
+        outcome = cli("harden", "model.onnx", *WITH_DATA, "-o", "o.onnx", flag, name)
+        assert_refused(outcome, 2, f"{name!r} is in 'o.onnx.run'", f"another file with {flag}")
+        assert [path.name for path in earlier.iterdir()] == ["state.json"]
+        assert (earlier / "state.json").read_text("utf-8") == "{}"
+
+    @pytest.mark.parametrize("name", ["o.onnx.run", "./o.onnx.run/r.json"])
+    def test_also_before_it_is_there(self, cli: Cli, here: Path, name: str) -> None:
+        outcome = cli("loop", "model.onnx", *WITH_DATA, "-o", "o.onnx", "--json", name)
+        assert_refused(outcome, 2, f"{name!r} is in 'o.onnx.run'")
+        assert not Path("o.onnx.run").exists()
 
 
 @pytest.mark.parametrize("command", ["harden", "loop"])

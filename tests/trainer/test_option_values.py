@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,33 @@ def test_a_value_of_another_type(given: dict[str, Any], wanted: str) -> None:
     with pytest.raises(DataError) as caught:
         kind(**given)
     assert str(caught.value) == f"option {name!r} in {kind.__name__} is {value!r}; give {wanted}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown", "kind"),
+    [
+        ("lr", 10**400, "1e400", "float"),
+        ("lr", -(10**4000), "-1e4000", "float"),
+        ("lr", Fraction(10**400, 3), "1e399", "float"),
+        ("max_clean_drop", 10**309, "1e309", "float"),
+        ("eps", 10**400, "1e400", "float"),
+        ("range", (0, 10**400), "1e400", "float"),
+        ("epochs", 2**63, "1e18", "int"),
+    ],
+)
+def test_a_number_that_no_type_holds(name: str, value: Any, shown: str, kind: str) -> None:
+    with pytest.raises(DataError) as caught:
+        read_record({name: value}, "'run.toml'")
+    assert str(caught.value).startswith(
+        f"option {name!r} in 'run.toml' is about {shown}, too large for a value of type {kind}; give one "
+    )
+    with pytest.raises(DataError, match=f"option {name!r} in HardenOptions is about {shown}, "):
+        told(**{name: value})
+
+
+def test_the_largest_numbers_of_a_type_are_taken() -> None:
+    kept = read_record({"epochs": 2**63 - 1, "lr": 10**308}, "run.toml")
+    assert kept == {"epochs": 2**63 - 1, "lr": 1e308}
 
 
 def test_a_text_that_stands_for_no_distance_is_still_refused() -> None:

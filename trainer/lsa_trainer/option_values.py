@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
-from numbers import Integral, Real
+import sys
+from numbers import Integral, Rational, Real
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ _TAKEN: dict[type, tuple[Any, ...]] = {
 }
 # Texts such as 8/255 or auto, for which a number will do.
 _OR_A_NUMBER = frozenset({"eps", "step_size", "gamma"})
+_MAX_INT = 2**63 - 1
 
 
 def settle(options: Any) -> None:
@@ -58,11 +61,29 @@ def typed(name: str, value: Any, kind: str, where: str) -> Any:
 def _one(name: str, value: Any, accepted: type, where: str) -> Any:
     truth = isinstance(value, bool)
     if name in _OR_A_NUMBER and isinstance(value, Real) and not truth:
-        return repr(float(value)).removesuffix(".0")
+        return repr(_number(name, value, float, where)).removesuffix(".0")
     # A truth value is a number in Python, but never meant as one.
     if truth != (accepted is bool) or not isinstance(value, _TAKEN[accepted]):
         shown = "str" if accepted is Path else accepted.__name__
         raise _wrong(name, value, where, f"a value of type {shown}")
+    return _number(name, value, accepted, where) if isinstance(value, Real) else accepted(value)
+
+
+def _number(name: str, value: Any, accepted: type, where: str) -> Any:
+    """``value`` in a type of Python's, where that takes 64 bits at most.
+
+    Raises:
+        DataError: It takes more.
+    """
+    bound = sys.float_info.max if accepted is float else _MAX_INT
+    # An infinite float stays: what an option makes of it is its own matter.
+    exact = isinstance(value, Rational)
+    if exact and abs(value) > bound:
+        digits = int(math.log10(abs(int(value))))
+        raise DataError(
+            f"option {name!r} in {where} is about {'-' if value < 0 else ''}1e{digits}, too large for "
+            f"a value of type {accepted.__name__}; give one of at most {bound:g}"
+        )
     return accepted(value)
 
 

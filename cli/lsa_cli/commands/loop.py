@@ -10,12 +10,12 @@ import click
 
 from lsa_cli.config import loop_options_of
 from lsa_cli.options import layers_option, model_argument
+from lsa_cli.processes import is_first_process
 from lsa_cli.rescan import SCANNED, scan_before_and_after
 from lsa_cli.training import (
     Targets,
     default_output,
     deliver_hardening,
-    is_first_process,
     require_targets,
     require_training,
     run_hardening,
