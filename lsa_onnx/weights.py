@@ -150,7 +150,13 @@ def _require_data(tensor: onnx.TensorProto, file: Path) -> None:
             f"tensor {tensor.name!r} needs the file {location!r}, which is not beside the model; "
             "copy it there"
         )
-    end, size = offset + max(length, _stored_bytes(tensor)), file.stat().st_size
+    state = file.stat()
+    if state.st_nlink > 1:
+        raise UnsafeModelError(
+            f"the data of tensor {tensor.name!r} are in {location!r}, which has {state.st_nlink} hard links: a "
+            "file of another name, perhaps one that the model should not read; copy it, and use the copy"
+        )
+    end, size = offset + max(length, _stored_bytes(tensor)), state.st_size
     if end > size:
         raise ModelError(
             f"tensor {tensor.name!r} ends at byte {end} of {location!r}, which has {size} bytes; "

@@ -152,6 +152,16 @@ def test_links_of_a_download_cache_are_followed(tmp_path: Path) -> None:
     np.testing.assert_array_equal(run(loaded.proto, x, loaded.folder)["y"], run(plain, x)["y"])
 
 
+def test_a_second_name_of_another_file_is_not_followed(tmp_path: Path) -> None:
+    """A hard link looks like a file of the model's own folder, whatever it holds."""
+    (tmp_path / "model").mkdir()
+    model = save_external(graphs.conv_net(), tmp_path / "model" / "m.onnx")
+    (tmp_path / "model" / "weights.data").rename(tmp_path / "secret")
+    (tmp_path / "model" / "weights.data").hardlink_to(tmp_path / "secret")
+    with pytest.raises(UnsafeModelError, match=r"'weights.data', which has 2 hard links.*copy it"):
+        load_model(model)
+
+
 def test_small_external_constants_become_readable(tmp_path: Path) -> None:
     """A rewrite must see the target of a Reshape, and keep large weights outside."""
     proto = graphs.fixed_batch_net()

@@ -14,7 +14,7 @@ from rich.text import Text
 from lsa_onnx.report import Hardening, Report
 from lsa_onnx.report.text import MISSING, figure, visible
 from lsa_onnx.scan import Listener, ScanOptions, scan
-from lsa_trainer.folder import VERIFICATION
+from lsa_trainer.folder import LABELS, OTHER_LABELS, VERIFICATION
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,13 +61,13 @@ def _on_held_out(options: ScanOptions, samples: Path) -> ScanOptions:
     if not samples.exists():
         return options
     with zipfile.ZipFile(samples) as archive:
-        labelled = "y.npy" in archive.namelist()
+        arrays = archive.namelist()
     return dataclasses.replace(
         options,
         data=samples,
         labels=None,
         x_key=None,
-        y_key="y" if labelled else None,
+        y_key=OTHER_LABELS if f"{OTHER_LABELS}.npy" in arrays else LABELS,
         split=None,
         resize=False,
         samples=None,

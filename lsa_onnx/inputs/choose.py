@@ -58,7 +58,12 @@ def from_npz(
     key = key or _only_key(file, input_names)
     labels = (y_key or _label_key(file, key, input_names)) if use_labels else None
     found = Found(file.array(key), file.array(labels) if labels else None)
-    found.extra = {name: file.array(name) for name in input_names[1:] if name in file.keys}
+    # z_train belongs to x_train, also where there is a z.
+    part = key[1:] if key.startswith("x_") else ""
+    for name in input_names[1:]:
+        other = _usual_key(file.keys, (name + part, name))
+        if other is not None:
+            found.extra[name] = file.array(other)
     if len(file.keys) > 1:
         found.notes.append(f"array {key!r} used" + (f", labels from {labels!r}" if labels else ""))
     return found

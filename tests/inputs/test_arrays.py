@@ -200,6 +200,11 @@ def test_further_inputs_by_name(tmp_path: Path) -> None:
     np.testing.assert_array_equal(data.batch_of("state", 2, 99), state[data.selection[2:]])
     with pytest.raises(DataError, match=r"no array 'mask'.*'state'"):
         data.batch_of("mask", 0, 2)
+    parts = write_npz(tmp_path / "c.npz", x_train=X, state=state, state_train=-state, y_train=Y)
+    data = open_data(
+        parts, InputSpec(), SHAPE, input_names=("x", "state"), split="train", samples=9
+    )
+    np.testing.assert_array_equal(data.batch_of("state", 2, 99), -state[data.selection[2:]])
     short = write_npz(tmp_path / "b.npz", x=X, state=state[:7])
     with pytest.raises(DataError, match=r"'state'.*7 rows.*30 samples"):
         open_data(short, InputSpec(), SHAPE, input_names=("image", "state"))

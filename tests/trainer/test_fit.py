@@ -116,13 +116,13 @@ def test_a_run_is_gone_on_with_under_the_same_conditions_alone(tmp_path: Path) -
 
 
 class Twice(nn.Module):
-    """One ReLU in two places, and a result that is no tensor."""
+    """One ReLU in two places, one in none, and a result that is no tensor."""
 
     def __init__(self) -> None:
         super().__init__()
         self.first, self.relu = nn.Linear(FEATURES, 8), nn.ReLU()
         self.rnn = nn.RNN(8, 8, batch_first=True)
-        self.last = nn.Linear(8, CLASSES)
+        self.last, self.idle = nn.Linear(8, CLASSES), nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
         states, _ = self.rnn(self.relu(self.first(x))[:, None])
@@ -140,6 +140,21 @@ class Summed(nn.Module):
         ({"layers": ["7"]}, r"no submodule '7' to regularise; accepted are 0, 1, 2, 3"),
         ({"module": Twice(), "layers": ["relu"]}, "submodule 'relu' runs several times"),
         ({"module": Twice(), "layers": ["rnn"]}, "submodule 'rnn' gives tuple, not a tensor"),
+        (
+            {"module": Twice(), "layers": ["idle"]},
+            "submodule 'idle' does not run; regularise another",
+        ),
+        (
+            {"layers": "relu"},
+            r"layers is the text 'relu'; give a list of names, such as \['relu'\]",
+        ),
+        (
+            {"x": torch.full((COUNT, 5), 0.5)},
+            r"cannot take x of shape \(2, 5\): mat1 and mat2 shapes",
+        ),
+        ({"y": None}, "y is a NoneType, which makes no tensor"),
+        ({"high": float("inf")}, "low 0 and high inf are no range"),
+        ({"low": 1.0}, "low 1 and high 1 are no range"),
         ({"module": Summed()}, "no parameter of the module requires a gradient"),
         ({"module": nn.Sequential(mlp(), Summed())}, r"gives shape \(2,\); it must give logits"),
         ({"module": nn.RNN(FEATURES, 4)}, "gives tuple; it must give logits"),

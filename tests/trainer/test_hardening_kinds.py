@@ -166,6 +166,20 @@ def test_a_model_of_two_inputs(tmp_path: Path) -> None:
     assert not same_weights(model, target)
 
 
+def test_an_input_that_is_called_as_labels_are(tmp_path: Path) -> None:
+    proto = graphs.two_input_net()
+    for node in proto.graph.node:
+        node.input[:] = ["y" if name == "b" else name for name in node.input]
+        node.output[:] = ["z" if name == "y" else name for name in node.output]
+    proto.graph.input[1].name, proto.graph.output[0].name = "y", "z"
+    model, target = graphs.save(proto, tmp_path / "m.onnx"), tmp_path / "hard.onnx"
+    a, y = graphs.samples(0, 120, 5), graphs.samples(1, 120, 3)
+    (z,) = graphs.run(proto, {"a": a, "y": y}).values()
+    data = fragile.save_data(tmp_path / "ay.npz", {"a": a, "y": y, "labels": z.argmax(1)})
+    how = options(data, perturb="y", mvl=("rb",), epochs=1, force=True)
+    assert harden(model, target, how).comparison.clean_before.value == 1
+
+
 class TestReexport:
     def test_a_new_file(self, model: Path, samples: Path, tmp_path: Path) -> None:
         proto = onnx.load(model)

@@ -26,6 +26,17 @@ def residual(folder: Path) -> OnnxModule:
     return loaded(graphs.residual_net(), folder)
 
 
+def test_what_pickle_would_lose_is_not_pickled(tmp_path: Path) -> None:
+    module, again = residual(tmp_path), residual(tmp_path)
+    with pytest.raises(TypeError, match=r"save its state_dict\(\)"):
+        torch.save(module, tmp_path / "module.pt")
+    with torch.no_grad():
+        module.weight("w0").mul_(2)
+    torch.save(module.state_dict(), tmp_path / "state.pt")
+    again.load_state_dict(torch.load(tmp_path / "state.pt"))
+    assert torch.equal(again(tensor(2, 3, 6, 8)), module(tensor(2, 3, 6, 8)))
+
+
 # Views
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -78,6 +79,10 @@ def fit(
             be exported.
     """
     options = options or TrainingOptions()
+    if not math.isfinite(high - low) or low >= high:
+        raise DataError(
+            f"low {low:g} and high {high:g} are no range; give finite numbers, low below high"
+        )
     if export is not None:
         check_writable(export)
     fabric = launch(options, device)
@@ -118,7 +123,7 @@ def _samples(x: Samples, y: Samples, low: float, high: float, kind: torch.dtype)
     Raises:
         DataError: They are not what ``fit`` takes.
     """
-    values, labels = (torch.as_tensor(each).detach().cpu() for each in (x, y))
+    values, labels = (_tensor(name, each) for name, each in (("x", x), ("y", y)))
     if not values.is_floating_point() or values.ndim < 2:
         raise DataError(
             f"x is {values.dtype} of shape {tuple(values.shape)}; give floats of shape (n, ...), "
@@ -140,6 +145,15 @@ def _samples(x: Samples, y: Samples, low: float, high: float, kind: torch.dtype)
     return TrainingSet(values.to(kind), labels.long())
 
 
+def _tensor(name: str, given: Any) -> Tensor:
+    try:
+        return torch.as_tensor(given).detach().cpu()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"{name} is a {type(given).__name__}, which makes no tensor; give a tensor or an array of all samples"
+        ) from error
+
+
 def _job(
     module: torch.nn.Module,
     data: TrainingSet,
@@ -156,6 +170,10 @@ def _job(
     if not parameters:
         raise ModelError(
             "no parameter of the module requires a gradient, so there is none to train"
+        )
+    if isinstance(layers, str):
+        raise DataError(
+            f"layers is the text {layers!r}; give a list of names, such as [{layers!r}]"
         )
     named = tuple(dict.fromkeys(layers))
     _require_submodules(module, named)
@@ -186,8 +204,13 @@ def _require_submodules(module: torch.nn.Module, layers: Sequence[str]) -> None:
 def _require_logits(trainee: SourceTrainee, data: TrainingSet) -> None:
     """Hold the module's result, and the labels, to what a classifier has."""
     trainee.eval()
+    shown = tuple(data.x[:2].shape)
     with torch.no_grad():
-        values = trainee(data.x[:2])
+        try:
+            values = trainee(data.x[:2])
+        except (RuntimeError, TypeError, ValueError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise ModelError(f"the module cannot take x of shape {shown}: {reason}") from error
     logits = values[SourceTrainee.output]
     shape = tuple(logits.shape) if isinstance(logits, Tensor) else None
     if shape is None or len(shape) != 2 or shape[0] != 2 or shape[1] < 2:
@@ -196,6 +219,9 @@ def _require_logits(trainee: SourceTrainee, data: TrainingSet) -> None:
             f"for two samples the module gives {found}; it must give logits, shape (2, classes)"
         )
     _require_known_labels(data.y, shape[1])
+    for name in trainee.tensors:
+        if name not in values:
+            raise ModelError(f"submodule {name!r} does not run; regularise another layer")
     for name, value in values.items():
         if not isinstance(value, Tensor):
             raise ModelError(

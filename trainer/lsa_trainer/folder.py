@@ -12,4 +12,6 @@ BEFORE = "before.json"
 LOCK = "lock"
 # The samples of the verdict, which training never saw; a model without classes has none.
 VERIFICATION = "verification.npz"
+# Their labels there, and what they are called where an input of the model has that name.
+LABELS, OTHER_LABELS = "y", "y of the samples"
 RESULT = "result.json"

@@ -97,11 +97,13 @@ class OnnxModule(torch.fx.GraphModule):
         return list(self._program.values)
 
     def weight(self, name: str) -> torch.nn.Parameter:
-        """The parameter of an initializer.
+        """The parameter of a weight, by its name in ``constants.weights``.
 
         Raises:
-            KeyError: There is no such weight.
+            KeyError: There is no such weight, or it is inside the body of a node, where nothing trains.
         """
+        if name in {w.name for w in self.constants.statistics}:
+            raise KeyError(f"{name!r} is running statistics, which `statistics()` returns")
         return self._program.root.get_parameter(self._program.paths[name])
 
     def trained(self) -> dict[Weight, torch.Tensor]:
@@ -119,6 +121,12 @@ class OnnxModule(torch.fx.GraphModule):
         module = OnnxModule(copied, self.constants, self._tensors)
         module.train(self.training)
         return module
+
+    def __reduce__(self) -> Any:
+        # What torch.fx makes of a pickle is traced anew, and lacks all that this class adds.
+        raise TypeError(
+            "an OnnxModule is not pickled; save its state_dict(), and load that into lsa_trainer.load(path)"
+        )
 
     def _apply(self, fn: Any, recurse: bool = True) -> OnnxModule:
         """Move or convert everything, also what this view does not read.
@@ -146,6 +154,7 @@ def load(path: str | Path, *, free_batch: bool = True, promote_half: bool = Fals
         The module, in evaluation mode, on the CPU.
 
     Raises:
+        DataError: There is no such file, or it cannot be read.
         ModelError: The file is no ONNX model, or has operators that torch cannot run; all are named.
         UnsafeModelError: It refers to data outside its folder.
     """

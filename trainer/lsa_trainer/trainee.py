@@ -142,6 +142,11 @@ class SourceTrainee(Trainee):
         self.module = module
         self._tensors = tuple(tensors)
 
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """The names of what is returned."""
+        return self._tensors
+
     def reading(self, tensors: Iterable[str]) -> SourceTrainee:
         """See ``Trainee.reading``."""
         return SourceTrainee(self.module, tuple(tensors))

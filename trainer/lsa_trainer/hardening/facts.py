@@ -33,8 +33,8 @@ def facts(prepared: Prepared, chosen: Chosen, options: HardenOptions) -> Iterato
     yield batch_norm_line(prepared.subject.model.proto, options.batch_norm)
     layers = ", ".join(chosen.layers) or "none"
     yield f"regularised layers: {layers} ({chosen.origin})"
-    if prepared.unlabelled is not None:
-        yield f"{prepared.unlabelled}: the model's own clean predictions teach"
+    if prepared.taught:
+        yield "no labels: the model's own clean predictions teach"
     if not prepared.module.batch_is_free:
         yield "the model runs one sample at a time: training is slow"
     sizes = (len(prepared.material.training), len(prepared.material.validation))

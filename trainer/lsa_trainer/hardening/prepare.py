@@ -18,7 +18,6 @@ from lsa_trainer.hardening.choosing import Chosen
 from lsa_trainer.hardening.trainable import (
     answers_of,
     head_of,
-    misfit,
     outputs_of,
     require_trainable,
     samples_of,
@@ -40,7 +39,6 @@ LEAST_SHARE = 0.9
 # At most this part of the samples is held out for each purpose.
 _LARGEST_PART = 0.2
 _BATCH = 256
-NO_LABELS = "no labels"
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Prepared:
         material: On what.
         verification: Samples for the verdict alone.
         verification_targets: Of those.
-        unlabelled: Why the original model's own answers stand for labels; ``None`` where they do not.
+        taught: Whether the original model's own answers stand for labels.
     """
 
     subject: Subject
@@ -65,12 +63,7 @@ class Prepared:
     material: Material
     verification: TrainingSet
     verification_targets: tuple[Tensor, ...]
-    unlabelled: str | None
-
-    @property
-    def taught(self) -> bool:
-        """Whether the original model's own answers stand for labels."""
-        return self.unlabelled is not None
+    taught: bool
 
     def per_run(self, count: int) -> int:
         """How many samples a run of the file itself takes: ``count`` where its batch is free."""
@@ -128,8 +121,8 @@ def prepare(
     outputs = outputs_of(subject, module, head)
     trainee = trainee_of(subject, module, [*outputs, *chosen.layers], device)
     data = samples_of(subject, device)
-    targets, unlabelled = _targets(trainee.reading(outputs), data, head)
-    if unlabelled is not None and head is None:
+    targets, taught = _targets(trainee.reading(outputs), data, head)
+    if taught and head is None:
         _require_attack(chosen, options)
     parts = _split(data, targets, options, head)
     job = Job(
@@ -154,26 +147,21 @@ def prepare(
         material=Material(train[0], train[1], held[0], held[1]),
         verification=last[0],
         verification_targets=last[1],
-        unlabelled=unlabelled,
+        taught=taught,
     )
 
 
-def _targets(
-    trainee: Any, data: TrainingSet, head: Head | None
-) -> tuple[tuple[Tensor, ...], str | None]:
-    """Labels, or what the model itself says; and if so, why."""
+def _targets(trainee: Any, data: TrainingSet, head: Head | None) -> tuple[tuple[Tensor, ...], bool]:
+    """Labels, or what the model itself says; and whether that had to be asked."""
     if head is not None and data.y is not None:
-        return (data.y,), None
+        return (data.y,), False
     answers = _all_answers(trainee, data)
     first = next(iter(answers.values()))
     if head is not None:
-        return (predicted(first, head.lowest_wins),), NO_LABELS
+        return (predicted(first, head.lowest_wins),), True
     if data.y is None:
-        return tuple(answers.values()), NO_LABELS
-    objection = misfit(data.y.shape, {name: values.shape for name, values in answers.items()})
-    if objection is not None:
-        return tuple(answers.values()), objection
-    return (data.y.to(first.dtype).reshape(first.shape),), None
+        return tuple(answers.values()), True
+    return (data.y.to(first.dtype).reshape(first.shape),), False
 
 
 def _all_answers(trainee: Any, data: TrainingSet) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ import onnxruntime
 import tomli_w
 
 from lsa_onnx._version import __version__
+from lsa_onnx.ending import ending_in_order
 from lsa_onnx.errors import DataError
 from lsa_onnx.files import check_writable, write_atomically
 from lsa_onnx.report import Hardening, Report, write_json
@@ -25,7 +26,6 @@ from lsa_onnx.scan import ScanOptions, scan
 from lsa_onnx.scan.subject import Subject
 from lsa_onnx.stored import read_stored
 from lsa_trainer import folder as folders
-from lsa_trainer.ending import ending_in_order
 from lsa_trainer.hardening.before import kept_standing
 from lsa_trainer.hardening.choosing import Chosen, choose_layers
 from lsa_trainer.hardening.delivery import COMPARED, Delivery
@@ -33,7 +33,7 @@ from lsa_trainer.hardening.drafts import remove_drafts
 from lsa_trainer.hardening.facts import announce
 from lsa_trainer.hardening.gate import require_expected
 from lsa_trainer.hardening.parity import differences, require_parity, tolerance
-from lsa_trainer.hardening.prepare import NO_LABELS, Prepared, open_trainable, prepare
+from lsa_trainer.hardening.prepare import Prepared, open_trainable, prepare
 from lsa_trainer.hardening.reexport import reexported_model
 from lsa_trainer.hardening.verdict import (
     Standing,
@@ -221,6 +221,9 @@ def _record(prepared: Prepared, chosen: Chosen, options: HardenOptions) -> dict[
         "tensorboard",
         "verify_attack",
         "verify_steps",
+        # Their content is what counts, and it has a fingerprint.
+        "data",
+        "labels",
     ):
         kept.pop(name, None)
     return {
@@ -269,7 +272,7 @@ def _written(
         comparison=comparison,
         changes=_changes(prepared, original),
         history=[Validation(**entry) for entry in trained.history],
-        notes=[*_left_out(prepared), *trained.notes],
+        notes=trained.notes,
         config=run.options.to_record(),
         folder=str(run.folder),
         command=list(run.options.command),
@@ -281,12 +284,6 @@ def _written(
         result = dataclasses.replace(result, files=files)
     write_json(result, run.folder / folders.RESULT)
     return result
-
-
-def _left_out(prepared: Prepared) -> list[str]:
-    """What was given and could not be used."""
-    why = prepared.unlabelled
-    return [] if why in (None, NO_LABELS) else [f"{why}: they are not used"]
 
 
 def _changes(prepared: Prepared, original: Mapping[str, torch.Tensor]) -> dict[str, float]:

@@ -46,7 +46,7 @@ def require_trainable(subject: Subject, module: OnnxModule, options: HardenOptio
     _require_rows(trainee, data, outputs)
     answers = answers_of(trainee, data)
     _require_numbers(answers, len(data))
-    _require_labels(subject, options, head, answers)
+    _require_labels(subject, head, answers)
 
 
 def head_of(subject: Subject, options: HardenOptions) -> Head | None:
@@ -208,10 +208,8 @@ def _require_numbers(answers: Mapping[str, Tensor], count: int) -> None:
             )
 
 
-def _require_labels(
-    subject: Subject, options: HardenOptions, head: Head | None, answers: Mapping[str, Tensor]
-) -> None:
-    """Refuse labels that are no classes of the model, or that were asked for and do not fit."""
+def _require_labels(subject: Subject, head: Head | None, answers: Mapping[str, Tensor]) -> None:
+    """Refuse labels that are no classes of the model, or do not fit its output."""
     labels = subject.dataset.labels
     if labels is None:
         return
@@ -220,7 +218,7 @@ def _require_labels(
         require_known_labels(labels, sample_rows(scores, len(scores)).shape[1])
         return
     objection = misfit(labels.shape, {name: values.shape for name, values in answers.items()})
-    if objection is not None and (options.labels is not None or options.y_key is not None):
+    if objection is not None:
         raise DataError(
             f"{objection}; give numbers in the shape of the output, or --labels none, which has the model's "
             "own answers teach"

@@ -18,6 +18,7 @@ from lsa_onnx.files import writing_atomically
 from lsa_onnx.report.hardening import Comparison, Share
 from lsa_onnx.rewrite.differentiate import NotDifferentiable
 from lsa_onnx.scan import Listener
+from lsa_trainer.folder import LABELS, OTHER_LABELS
 from lsa_trainer.hardening.prepare import Prepared
 from lsa_trainer.options import HardenOptions
 from lsa_trainer.training.opponent import Opponent
@@ -47,11 +48,16 @@ def save_held_out(prepared: Prepared, path: Path) -> None:
     arrays = {"x" if not data.extra else prepared.subject.input.name: data.x.cpu().numpy()}
     arrays |= {name: tensor.cpu().numpy() for name, tensor in data.extra.items()}
     if prepared.head is not None:
-        arrays["y"] = prepared.verification_targets[0].cpu().numpy()
+        arrays[_label_key(prepared)] = prepared.verification_targets[0].cpu().numpy()
     with writing_atomically(path) as file, zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 npy_format.write_array(member, array, allow_pickle=False)
+
+
+def _label_key(prepared: Prepared) -> str:
+    names = {prepared.subject.input.name, *prepared.verification.extra}
+    return OTHER_LABELS if LABELS in names else LABELS
 
 
 def evaluate_file(
@@ -86,7 +92,7 @@ def _evaluation_options(
     spec = prepared.subject.spec
     return EvaluationOptions(
         data=data,
-        y_key="y",
+        y_key=_label_key(prepared),
         seed=options.seed,
         range=(spec.low, spec.high),
         mean=spec.mean,
