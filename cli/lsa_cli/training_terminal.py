@@ -67,9 +67,10 @@ class TrainingTerminal(TerminalListener, TrainingListener):  # type: ignore[misc
             self.message(f"step {step:,} of {self._total:,}: {told}, lr {figure(values['lr'])}")
 
     def validated(self, step: int, scores: Scores) -> None:
-        """Tell the scores."""
+        """Tell the scores: accuracies as shares, fits as figures."""
+        shown = figure if scores.measure == "fit" else share
         found = ((scores.clean, "clean"), (scores.one_step, "one step"), (scores.robust, "robust"))
-        told = ", ".join(f"{name} {share(value)}" for value, name in found)
+        told = ", ".join(f"{name} {shown(value)}" for value, name in found)
         when = f"step {step:,}" if step else "before training"
         self.message(f"{when}: {told} (validation)")
 

@@ -45,6 +45,14 @@ def test_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) ->
     ]
 
 
+def test_fits_are_no_shares(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = TrainingTerminal()
+    with shown:
+        shown.validated(0, Scores(0.5, -0.125, -38.02, "fit"))
+    told = "before training: clean 0.500, one step -0.125, robust -38.02 (validation)"
+    assert capsys.readouterr().err.splitlines() == [told]
+
+
 def test_verbose_tells_of_the_steps(capsys: pytest.CaptureFixture[str]) -> None:
     watch(TrainingTerminal(verbose=True))
     lines = capsys.readouterr().err.splitlines()

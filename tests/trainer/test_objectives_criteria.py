@@ -165,6 +165,21 @@ def test_half_precision_outputs_do_not_overflow() -> None:
     assert OutputLoss().fit([f], torch.zeros(2, 3)) == 270_000
 
 
+@pytest.mark.parametrize("size", [1e-30, 1e30])
+def test_squares_of_scaled_targets_neither_overflow_nor_vanish(size: float) -> None:
+    targets = torch.tensor([[1.0], [3.0]]) * size
+    criterion = OutputLoss((variance_scale(targets),))
+    # The variance is size².
+    torch.testing.assert_close(criterion.fit([targets + 2 * size], targets), torch.tensor(4.0))
+
+
+def test_the_distance_of_each_sample_by_hand() -> None:
+    f, g = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[[5.0]], [[7.0]]])
+    targets = torch.tensor([[1, 0], [0, 4]]), torch.tensor([5.0, 4.0])
+    found = OutputLoss((4.0, 9.0)).distances([f, g], targets)
+    torch.testing.assert_close(found, torch.tensor([4 / 4 + 0, 9 / 4 + 9 / 9]))
+
+
 def test_gradient_of_the_output_loss() -> None:
     inputs = (Z.clone().requires_grad_(), W.clone().requires_grad_())
     assert torch.autograd.gradcheck(lambda z, w: OutputLoss((3.0,)).drift([z], [w]), inputs)

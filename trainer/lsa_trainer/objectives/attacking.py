@@ -31,6 +31,8 @@ from lsa_onnx.rewrite.objectives import CLASS_KINDS, Kind
 Algorithm: TypeAlias = Literal["fgsm", "pgd", "fast", "trades", "apgd"]
 
 STEPS = 10
+# Share of the way to a random point of the ball, from where ascent of a distance starts.
+_NEARBY = 0.1
 _WITHOUT_STEP_SIZE = ("fgsm", "apgd")
 
 
@@ -131,8 +133,18 @@ class TrainingAttack:
             return fast(*given, numbers=numbers, step_share=share)
         if self.kind == "apgd":
             return apgd(*given, numbers=numbers, steps=self.steps).x
-        walk = trades if self.kind == "trades" else _last_point
-        return walk(*given, numbers=numbers, steps=self.steps, step_size=self._step(ball))
+        size = self._step(ball)
+        if self.kind == "trades":
+            return trades(*given, numbers=numbers, steps=self.steps, step_size=size)
+        return _last_point(*given, self._start(x, ball, numbers), self.steps, size)
+
+    def _start(self, x: torch.Tensor, ball: Ball, numbers: Randomness) -> torch.Tensor:
+        """Where PGD starts from: a random point of the ball or, to climb a distance, one near ``x``."""
+        start = ball.random_start(x, numbers)
+        if self.aim in CLASS_KINDS:
+            return start
+        # A distance has a valley: from beyond it, ascent would end on the side that is less far off.
+        return ball.project(x + _NEARBY * (start - x), x)
 
     def _step(self, ball: Ball) -> float:
         """The length of a step in ``ball``, in units of x."""
@@ -158,16 +170,14 @@ def _last_point(
     x: torch.Tensor,
     goal: Goal,
     ball: Ball,
-    *,
-    numbers: Randomness,
+    start: torch.Tensor,
     steps: int,
     step_size: float,
 ) -> torch.Tensor:
-    """The last point of PGD from a random start, as Madry et al. 2018 train.
+    """The last point of PGD, as Madry et al. 2018 train.
 
     An audit takes the worst of all points; to know that of the last one costs another forward pass.
     """
-    start = ball.random_start(x, numbers)
     # A queue of one: the points before it are given up as they go.
     ((last, _),) = deque(ascend(oracle, x, goal, ball, start, steps, step_size), maxlen=1)
     return last

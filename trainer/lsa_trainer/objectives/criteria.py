@@ -87,18 +87,28 @@ class OutputLoss:
 
     scales: tuple[float, ...] = (1.0,)
 
-    def fit(self, outputs: Tensors, y: torch.Tensor | Tensors) -> torch.Tensor:
-        """Distance from targets: labels, or what the original model says of clean inputs."""
+    def rows(self, outputs: Tensors) -> torch.Tensor:
+        """What the loss sees: all f / √scale, float32 or wider, shape (n, elements of all outputs).
+
+        Numbers are divided before they are squared: those that scales are made for never overflow.
+        """
+        given = zip(outputs, self.scales, strict=True)
+        scaled = [sample_rows(wide(f), len(f)) / math.sqrt(scale) for f, scale in given]
+        return torch.cat(scaled, 1)
+
+    def distances(self, outputs: Tensors, y: torch.Tensor | Tensors) -> torch.Tensor:
+        """The loss of each sample, shape (n,); see ``fit``."""
         targets = [y] if isinstance(y, torch.Tensor) else y
-        return self.drift(targets, outputs)
+        _require_same_sizes(outputs, targets)
+        return (self.rows(outputs) - self.rows(targets)).square().sum(1)
+
+    def fit(self, outputs: Tensors, y: torch.Tensor | Tensors) -> torch.Tensor:
+        """Distance from targets: given ones, or what the original model says of clean inputs."""
+        return self.distances(outputs, y).mean()
 
     def drift(self, clean: Tensors, perturbed: Tensors) -> torch.Tensor:
         """See ``Criterion.drift``."""
-        terms = [
-            _squared_distance(a, b) / scale
-            for a, b, scale in zip(clean, perturbed, self.scales, strict=True)
-        ]
-        return torch.stack(terms).sum()
+        return self.distances(perturbed, clean).mean()
 
 
 def variance_scale(targets: torch.Tensor) -> float:
@@ -140,12 +150,10 @@ def logit_temperature(logits: torch.Tensor) -> float:
     return max(1.0, 2.0 ** round(math.log2(spread / _SPREAD)))
 
 
-def _squared_distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """The mean over samples of ‖a − b‖²."""
-    rows, others = (sample_rows(wide(x), len(x)) for x in (a, b))
-    if rows.shape != others.shape:
-        raise DataError(
-            f"targets have shape {tuple(a.shape)} and outputs {tuple(b.shape)}; both need the same number "
-            "of values per sample"
-        )
-    return (others - rows).square().sum(1).mean()
+def _require_same_sizes(outputs: Tensors, targets: Tensors) -> None:
+    for f, target in zip(outputs, targets, strict=True):
+        if len(f) != len(target) or f[:1].numel() != target[:1].numel():
+            raise DataError(
+                f"targets have shape {tuple(target.shape)} and outputs {tuple(f.shape)}; both need the same "
+                "number of values per sample"
+            )

@@ -63,6 +63,8 @@ def require_gamma(text: str, tensors: Sequence[str]) -> None:
     number = _number(cleaned)
     if number is not None:
         _checked(number, text)
+    elif not cleaned:
+        raise DataError(f"gamma {text!r} is empty; {_ACCEPTED}")
     elif cleaned != AUTO:
         _entries(cleaned, tensors)
 

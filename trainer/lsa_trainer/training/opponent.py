@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lsa_trainer.objectives import ClassLoss, Criterion, TorchOracle, TrainingAttack
+from lsa_trainer.objectives import ClassLoss, Criterion, OutputLoss, TorchOracle, TrainingAttack
 from lsa_trainer.trainee import Job, Trainee
 from lsa_trainer.training.data import TrainingSet
 from lsa_trainer.training.randomness import TorchRandomness
@@ -53,10 +53,18 @@ class Opponent:
             # What ``_logits`` gives for the divergence is turned the right way already.
             lowest_wins=self.job.lowest_wins and attack.aim != "kl",
         )
-        goal = {"labels": targets[0]} if self.job.classes else {}
-        if attack.aim in ("kl", "output"):
-            goal = oracle.references(part.x)
+        goal = self._goal(attack, oracle, part.x, targets)
         return attack(oracle, part.x, goal, numbers, eps_scale)
+
+    def _goal(
+        self, attack: TrainingAttack, oracle: TorchOracle, x: Tensor, targets: Sequence[Tensor]
+    ) -> dict[str, Tensor]:
+        """What ``attack`` leads away from: what the loss holds outputs to or, with TRADES, those for x."""
+        if attack.kind == "trades":
+            return oracle.references(x)
+        if isinstance(self.criterion, OutputLoss):
+            return {"reference": self.criterion.rows(targets)}
+        return {"labels": targets[0]}
 
     def _seen_by(self, attack: TrainingAttack, held: tuple[Tensor, ...]) -> Any:
         """The function of x that ``attack`` climbs."""
@@ -66,8 +74,8 @@ class Opponent:
             values = self.answers(x, *held)
             return [values[name] for name in names]
 
-        if not self.job.classes:
-            return outputs
+        if isinstance(criterion, OutputLoss):
+            return lambda x: criterion.rows(outputs(x))
         if attack.aim == "kl" and isinstance(criterion, ClassLoss):
             # Saturated logits have no divergence to climb; the loss divides them too.
             return lambda x: criterion.logits(outputs(x))

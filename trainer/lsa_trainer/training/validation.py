@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from lsa_onnx.rewrite.objectives import Kind
-from lsa_trainer.objectives import TrainingAttack
+from lsa_trainer.objectives import OutputLoss, TrainingAttack
 from lsa_trainer.training.data import TrainingSet
 from lsa_trainer.training.opponent import Opponent, predicted
 from lsa_trainer.training.randomness import TorchRandomness, derived
@@ -30,15 +31,17 @@ class Scores:
         clean: On clean inputs.
         one_step: Under one gradient step of ε.
         robust: Under many steps.
+        measure: Whether they are accuracies, or fits of other outputs.
     """
 
     clean: float
     one_step: float
     robust: float
+    measure: Literal["accuracy", "fit"] = field(default="accuracy", compare=False)
 
     def to_record(self) -> dict[str, float]:
-        """JSON-ready."""
-        return asdict(self)
+        """The scores, JSON-ready."""
+        return {"clean": self.clean, "one_step": self.one_step, "robust": self.robust}
 
 
 @dataclass(frozen=True)
@@ -63,14 +66,24 @@ class Validator:
 
     def __call__(self) -> Scores:
         """Score the model as it is now; it is left in evaluation mode."""
-        objective: Kind | None = None if self.opponent.job.classes else "output"
+        classes = self.opponent.job.classes
+        objective: Kind | None = None if classes else "output"
         one = replace(self.attack, kind="fgsm", steps=1, step_size=None, objective=objective)
         many = replace(one, kind="pgd", steps=self.steps)
         self.opponent.answers.eval()
-        return Scores(self._score(None), self._score(one), self._score(many))
+        clean = self._points(None)
+        # x is itself within ε of x: an attack that ends at a better point has not succeeded.
+        under_one, under_many = (torch.minimum(clean, self._points(a)) for a in (one, many))
+        return Scores(
+            clean=float(clean.mean()),
+            one_step=float(under_one.mean()),
+            robust=float(under_many.mean()),
+            measure="accuracy" if classes else "fit",
+        )
 
-    def _score(self, attack: TrainingAttack | None) -> float:
-        total = 0.0
+    def _points(self, attack: TrainingAttack | None) -> Tensor:
+        """The score of each sample, shape (n,), float64."""
+        found = []
         for start in range(0, len(self.data), _BATCH):
             index = torch.arange(
                 start, min(start + _BATCH, len(self.data)), device=self.data.x.device
@@ -83,11 +96,11 @@ class Validator:
             with torch.no_grad():
                 values = self.opponent.answers(x, *part.extra.values())
             outputs = [values[name] for name in self.opponent.job.outputs]
-            total += self._points(outputs, targets) * len(index)
-        return total / len(self.data)
+            found.append(self._scored(outputs, targets))
+        return torch.cat(found)
 
-    def _points(self, outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> float:
-        job = self.opponent.job
-        if not job.classes:
-            return 1.0 - float(self.opponent.criterion.fit(outputs, targets))
-        return float((predicted(outputs[0], job.lowest_wins) == targets[0]).double().mean())
+    def _scored(self, outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
+        job, criterion = self.opponent.job, self.opponent.criterion
+        if isinstance(criterion, OutputLoss):
+            return 1.0 - criterion.distances(outputs, targets).double()
+        return (predicted(outputs[0], job.lowest_wins) == targets[0]).double()
