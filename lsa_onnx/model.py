@@ -28,6 +28,7 @@ from lsa_onnx.weights import (
     element_count,
     find_external_files,
     move_weights_out,
+    require_single_links,
 )
 
 MIN_IR_VERSION = 3
@@ -88,6 +89,7 @@ def load_model(path: str | Path) -> Model:
     proto = parse_model(source)
     _check_versions(source, proto)
     folder, files = find_external_files(source, proto)
+    require_single_links(files)
     proto = densified(proto, folder)
     identity, sidecars = digest(source), tuple(digest(file) for file in files)
     workspace = Path(tempfile.mkdtemp(prefix="lsa-onnx-"))
@@ -98,8 +100,11 @@ def load_model(path: str | Path) -> Model:
         else:
             carry_inner_weights(proto, folder)
         proto = _inlined(_repacked(proto))
-    except OSError as error:
+    except BaseException as error:
+        # A request to end may come here as well.
         shutil.rmtree(workspace, ignore_errors=True)
+        if not isinstance(error, OSError):
+            raise
         raise DataError(
             f"cannot keep the weights of {str(source)!r} in {str(workspace)!r}: {error.strerror}; "
             "set TMPDIR to a folder with room for them"

@@ -113,6 +113,21 @@ def find_external_files(source: Path, model: onnx.ModelProto) -> tuple[Path | No
     return folder, list(dict.fromkeys(files))
 
 
+def require_single_links(files: Iterable[Path]) -> None:
+    """Refuse files of weights that have other names as well, which ``onnx`` does not read.
+
+    Raises:
+        UnsafeModelError: There is one.
+    """
+    for file in files:
+        links = file.stat().st_nlink
+        if links > 1:
+            raise UnsafeModelError(
+                f"the weights file {str(file)!r} has {links} hard links: under another name it may be a file "
+                "that the model should not read; copy it, and use the copy"
+            )
+
+
 def _entries(tensor: onnx.TensorProto) -> dict[str, str]:
     return {entry.key: entry.value for entry in tensor.external_data}
 
@@ -150,13 +165,7 @@ def _require_data(tensor: onnx.TensorProto, file: Path) -> None:
             f"tensor {tensor.name!r} needs the file {location!r}, which is not beside the model; "
             "copy it there"
         )
-    state = file.stat()
-    if state.st_nlink > 1:
-        raise UnsafeModelError(
-            f"the data of tensor {tensor.name!r} are in {location!r}, which has {state.st_nlink} hard links: a "
-            "file of another name, perhaps one that the model should not read; copy it, and use the copy"
-        )
-    end, size = offset + max(length, _stored_bytes(tensor)), state.st_size
+    end, size = offset + max(length, _stored_bytes(tensor)), file.stat().st_size
     if end > size:
         raise ModelError(
             f"tensor {tensor.name!r} ends at byte {end} of {location!r}, which has {size} bytes; "

@@ -158,7 +158,7 @@ def test_a_second_name_of_another_file_is_not_followed(tmp_path: Path) -> None:
     model = save_external(graphs.conv_net(), tmp_path / "model" / "m.onnx")
     (tmp_path / "model" / "weights.data").rename(tmp_path / "secret")
     (tmp_path / "model" / "weights.data").hardlink_to(tmp_path / "secret")
-    with pytest.raises(UnsafeModelError, match=r"'weights.data', which has 2 hard links.*copy it"):
+    with pytest.raises(UnsafeModelError, match=r"weights\.data' has 2 hard links.*copy it"):
         load_model(model)
 
 
