@@ -48,8 +48,8 @@ def test_a_source_module(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "shapes"),
     [
-        (graphs.residual_net, [(3, 6, 8)]),
-        (graphs.transformer, [(4, 6)]),
+        pytest.param(graphs.residual_net, [(3, 6, 8)], marks=pytest.mark.slow),
+        pytest.param(graphs.transformer, [(4, 6)], marks=pytest.mark.slow),
         (graphs.two_input_net, [(5,), (3,)]),
         (graphs.fixed_batch_net, [(3, 5, 7)]),
     ],

@@ -40,7 +40,7 @@ def hidden(folder: Path) -> list[Path]:
 
 @posix
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("reexport", [False, True])
+@pytest.mark.parametrize("reexport", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_request_to_end_leaves_no_draft(
     reexport: bool, number: signal.Signals, model: Path, samples: Path, tmp_path: Path
 ) -> None:
