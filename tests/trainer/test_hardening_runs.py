@@ -27,7 +27,7 @@ from lsa_trainer.writeback.provenance import ANCESTORS, CONFIG, HARDENED_BY, PAR
 from tests import graphs
 from tests.trainer import fragile
 from tests.trainer.fragile import metadata, options
-from tests.trainer.small_runs import Recorder
+from tests.trainer.small_runs import Recorder, scored
 from tests.trainer.written import contents
 
 Make = Callable[[], onnx.ModelProto]
@@ -111,6 +111,18 @@ def test_a_file_that_is_no_better_is_not_written(
     forced = harden(model, target, dataclasses.replace(useless, force=True))
     assert (forced.output, forced.objection) == (str(target), result.objection)
     assert target.exists()
+
+
+def test_robust_weights_that_lost_too_much_clean_accuracy_are_told(
+    model: Path, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored(monkeypatch, [(0.99, 0.5, 0.46), (0.96, 0.9, 0.81), (0.95, 0.9, 0.85)])
+    result = harden(model, tmp_path / "hard.onnx", options(samples, max_clean_drop=0.02))
+    assert (result.output, result.best_step) == (None, 0)
+    assert str(result.objection).endswith(
+        "; on validation samples the weights of step 24 reach 0.850 (0.460 before), but a clean score of 0.950 "
+        "(0.990 before), a loss of more than --max-clean-drop 0.02: raise it, or lower --lr or --eps"
+    )
 
 
 def test_an_earlier_output_stays_where_nothing_better_is_found(

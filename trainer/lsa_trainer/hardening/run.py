@@ -253,6 +253,8 @@ def _written(
         after = _standing(run, prepared, draft.path)
     comparison = compare(before, after, prepared, run.options)
     objection = comparison.objection(run.options.max_clean_drop)
+    if objection is not None:
+        objection += _passed_over(trained, run.options.max_clean_drop)
     better = objection is None or run.options.force
     result = Hardening(
         tool_version=__version__,
@@ -284,6 +286,19 @@ def _written(
         result = dataclasses.replace(result, files=files)
     write_json(result, run.folder / folders.RESULT)
     return result
+
+
+def _passed_over(trained: Trained, allowed: float) -> str:
+    """Where the original weights stay: which others were more robust, and why they were not chosen."""
+    first, *others = trained.history
+    most = max(others, key=lambda entry: entry["robust"], default=first)
+    if trained.best_step or most["robust"] <= first["robust"]:
+        return ""
+    robust, clean = (f"{most[kind]:.3f} ({first[kind]:.3f} before)" for kind in ("robust", "clean"))
+    return (
+        f"; on validation samples the weights of step {most['step']} reach {robust}, but a clean score of {clean}, "
+        f"a loss of more than --max-clean-drop {allowed:g}: raise it, or lower --lr or --eps"
+    )
 
 
 def _changes(prepared: Prepared, original: Mapping[str, torch.Tensor]) -> dict[str, float]:
