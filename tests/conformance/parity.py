@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lsa_onnx.errors import ModelError
+from lsa_onnx.layers.operators import RANDOM
 from lsa_onnx.rewrite import expose
 from lsa_onnx.rewrite.graph import subgraphs
 from lsa_trainer.translation import Unsupported
@@ -28,17 +29,7 @@ if TYPE_CHECKING:
 
 Values = Mapping[str, Any]
 
-_RANDOM = frozenset(
-    {
-        "Bernoulli",
-        "Dropout",
-        "Multinomial",
-        "RandomNormal",
-        "RandomNormalLike",
-        "RandomUniform",
-        "RandomUniformLike",
-    }
-)
+_RANDOM = RANDOM | {"Dropout"}
 
 
 class Parity(str, Enum):

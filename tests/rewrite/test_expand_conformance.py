@@ -10,18 +10,11 @@ import numpy as np
 import onnx
 import pytest
 
+from lsa_onnx.layers.operators import RANDOM
 from lsa_onnx.rewrite.expand import expand
 from tests import graphs
 from tests.rewrite.expansion import operators
 
-_RANDOM = {
-    "Bernoulli",
-    "Multinomial",
-    "RandomNormal",
-    "RandomNormalLike",
-    "RandomUniform",
-    "RandomUniformLike",
-}
 # Masked scores: −inf in ONNX's bodies, the lowest number in ONNX Runtime's kernels.
 _MASKED = 1e38
 
@@ -36,7 +29,7 @@ def _cases() -> Iterator[tuple[str, onnx.ModelProto, dict[str, Any]]]:
         assert case.model is not None
         assert case.data_sets is not None
         standard = all(o.domain in ("", "ai.onnx") for o in case.model.opset_import)
-        if not standard or "expanded" in case.name or operators(case.model.graph) & _RANDOM:
+        if not standard or "expanded" in case.name or operators(case.model.graph) & RANDOM:
             continue
         names = [v.name for v in case.model.graph.input]
         yield case.name, case.model, dict(zip(names, case.data_sets[0][0], strict=False))

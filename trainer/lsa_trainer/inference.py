@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lsa_onnx.errors import ModelError
+from lsa_onnx.layers.operators import RANDOM
 from lsa_onnx.rewrite.graph import (
     attribute,
     constant_value,
@@ -22,16 +23,6 @@ from lsa_onnx.untied import makers_of, walk_nodes
 if TYPE_CHECKING:
     import onnx
 
-RANDOM = frozenset(
-    {
-        "Bernoulli",
-        "Multinomial",
-        "RandomNormal",
-        "RandomNormalLike",
-        "RandomUniform",
-        "RandomUniformLike",
-    }
-)
 # Before, Dropout never dropped at inference.
 _FIRST_DROPOUT_WITH_MODE = 12
 _TRAINING_MODE_INPUT = 2

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from onnx import TensorProto
 
+from lsa_onnx.layers.operators import RANDOM
 from lsa_onnx.rewrite.graph import is_standard
 from lsa_onnx.structure import first_output
-from lsa_trainer.inference import RANDOM
 from lsa_trainer.ops.registry import Entry, Op, attributes_for
 from lsa_trainer.ops.table import entry_of
 from lsa_trainer.translation import host
