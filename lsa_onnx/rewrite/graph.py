@@ -49,9 +49,57 @@ def add_initializer(model: onnx.ModelProto, tensor: onnx.TensorProto) -> None:
         model.graph.input.append(declared)
 
 
+def with_input_shapes(
+    model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]
+) -> onnx.ModelProto:
+    """A copy whose inputs declare these shapes; what it declares of other tensors' shapes is gone.
+
+    An input that declares another rank keeps its own.
+    """
+    given = copy_model(model)
+    for value in true_inputs(given.graph):
+        dims = value.type.tensor_type.shape.dim
+        numbers = shapes.get(value.name, ())
+        for dim, number in zip(dims, numbers if len(numbers) == len(dims) else (), strict=False):
+            dim.dim_value = int(number)
+    # Declared outputs may name a dimension that now has a number, and recorded shapes be of another.
+    for value in given.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    del given.graph.value_info[:]
+    return given
+
+
 def producers(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
     """Tensor name → the node that makes it (top level of ``graph`` only)."""
     return {output: node for node in graph.node for output in node.output if output}
+
+
+def made_in(graph: onnx.GraphProto) -> list[str]:
+    """The tensors that nodes of ``graph`` make, in order, without those of bodies."""
+    return [name for node in graph.node for name in node.output if name]
+
+
+def main_output(node: onnx.NodeProto) -> str:
+    """The first output that the node really has; an LSTM may leave out the one it lists first."""
+    return next((str(name) for name in node.output if name), "")
+
+
+def node_key(node: onnx.NodeProto) -> str:
+    """What tells a node from all others of its graph: a tensor is made once."""
+    return main_output(node) or node.name
+
+
+def stable_names(graph: onnx.GraphProto | onnx.FunctionProto) -> dict[str, str]:
+    """``node_key`` → name. A generated one counts the node's position, so it survives a reload."""
+    taken = {node.name for node in graph.node if node.name}
+    names: dict[str, str] = {}
+    for position, node in enumerate(graph.node):
+        name = node.name or f"{node.op_type}_{position}"
+        while not node.name and name in taken:
+            name += "_"
+        taken.add(name)
+        names[node_key(node)] = name
+    return names
 
 
 def consumers(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
@@ -75,6 +123,9 @@ def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
 def node_inputs(node: onnx.NodeProto) -> list[str]:
     """Every tensor of the outer scope that ``node`` reads, also from inside its subgraphs."""
     names = [name for name in node.input if name]
+    # Most nodes have none, and in large graphs it is this function that takes the time.
+    if not node.attribute:
+        return names
     for graph in subgraphs(node):
         local = local_names(graph)
         inner_reads = [name for inner in graph.node for name in node_inputs(inner)]

@@ -7,7 +7,7 @@ around it. What is known by a tensor's name is then known of the wrong tensor.
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import MutableSequence
+from collections.abc import Callable, Mapping, MutableSequence
 from typing import TYPE_CHECKING
 
 from lsa_onnx.rewrite.graph import copy_model, local_names, subgraphs, unused_suffix
@@ -15,8 +15,7 @@ from lsa_onnx.rewrite.graph import copy_model, local_names, subgraphs, unused_su
 if TYPE_CHECKING:
     import onnx
 
-# Name in the original → name in the copy, as a body sees it. The main graph keeps its names, so they
-# are left out.
+# Name in the original → name in the copy, as a graph sees it; names that stay are left out.
 Visible = ChainMap[str, str]
 
 
@@ -30,7 +29,7 @@ def separate_names(model: onnx.ModelProto) -> onnx.ModelProto:
     fresh = _Fresh(local_names(separated.graph), unused_suffix(separated.graph, "__body"))
     for node in separated.graph.node:
         for body in subgraphs(node):
-            _separate(body, ChainMap(), fresh)
+            rename_body(body, ChainMap(), fresh.name)
     return separated
 
 
@@ -53,9 +52,15 @@ class _Fresh:
         return wanted
 
 
-def _separate(body: onnx.GraphProto, outer: Visible, fresh: _Fresh) -> None:
-    """Rename what ``body`` (changed) defines and reads; ``outer`` is what the graph around it sees."""
-    visible = outer.new_child({name: fresh.name(name) for name in sorted(local_names(body))})
+def rename_body(body: onnx.GraphProto, outer: Visible, fresh: Callable[[str], str]) -> None:
+    """Rename what ``body`` (changed) defines and reads, at any depth.
+
+    Args:
+        body: The graph of a control-flow node.
+        outer: What the graph around it sees.
+        fresh: The new name of a tensor that a body defines.
+    """
+    visible = outer.new_child({name: fresh(name) for name in sorted(local_names(body))})
     for value in (*body.input, *body.output, *body.value_info, *body.initializer):
         value.name = visible.get(value.name, value.name)
     for sparse in body.sparse_initializer:
@@ -63,12 +68,17 @@ def _separate(body: onnx.GraphProto, outer: Visible, fresh: _Fresh) -> None:
     for annotation in body.quantization_annotation:
         annotation.tensor_name = visible.get(annotation.tensor_name, annotation.tensor_name)
     for node in body.node:
-        _rename(node.input, visible)
-        _rename(node.output, visible)
-        for inner in subgraphs(node):
-            _separate(inner, visible, fresh)
+        rename_node(node, visible, fresh)
 
 
-def _rename(names: MutableSequence[str], visible: Visible) -> None:
+def rename_node(node: onnx.NodeProto, visible: Visible, fresh: Callable[[str], str]) -> None:
+    """Rename what ``node`` (changed) makes and reads by ``visible``, and its bodies as ``rename_body`` does."""
+    _rename(node.input, visible)
+    _rename(node.output, visible)
+    for body in subgraphs(node):
+        rename_body(body, visible, fresh)
+
+
+def _rename(names: MutableSequence[str], visible: Mapping[str, str]) -> None:
     for index, name in enumerate(names):
         names[index] = visible.get(name, name)
