@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,13 +10,11 @@ from google.protobuf.message import EncodeError
 
 from lsa_onnx.errors import DataError, ModelError
 from lsa_onnx.files import check_writable, write_atomically
-from lsa_onnx.layers import plan_layers
-from lsa_onnx.layers.operators import FLOAT_ELEMENTS
+from lsa_onnx.layers import make_readable, plan_layers
 from lsa_onnx.model import Model, load_model, with_weights
-from lsa_onnx.report.document import LayerInfo
 from lsa_onnx.rewrite import expose
 from lsa_onnx.runtime.devices import Device
-from lsa_onnx.runtime.inspection import observed_ranks, tensor_types
+from lsa_onnx.runtime.inspection import observed_ranks, survey
 
 if TYPE_CHECKING:
     import onnx
@@ -27,6 +25,9 @@ def write_exposed(
 ) -> list[str]:
     """Write a copy of the model at ``path`` that also returns the chosen layers.
 
+    Layers of bodies are returned with an axis of executions in front; those that hold no plain
+    floats as floats.
+
     Args:
         path: The model.
         output: The file to write; not the model itself. Beside a model with external data the copy
@@ -35,7 +36,7 @@ def write_exposed(
         device: Where the model is to run.
 
     Returns:
-        The names of the exposed tensors.
+        The names of the outputs that were added.
 
     Raises:
         LsaError: The model cannot be read, nothing matches, or the file cannot be written.
@@ -45,21 +46,24 @@ def write_exposed(
         raise DataError(f"-o {str(output)!r} is the model itself; name another file")
     check_writable(target)
     model = load_model(path)
-    types = tensor_types(model.proto, model.folder, device)
-    layers = plan_layers(model.proto, types, selectors).layers
-    unknown = [info.tensor for info in layers if info.shape is None]
+    found = survey(model.proto, model.folder, device)
+    plan = plan_layers(found, selectors)
+    readable = make_readable(model.proto, found, plan)
+    reads = [readable.reads[info.tensor] for info in plan.layers]
+    shapes = {
+        read.tensor: [None, *info.shape]
+        if read.executions and info.shape is not None
+        else info.shape
+        for read, info in zip(reads, plan.layers, strict=True)
+    }
+    unknown = [name for name, shape in shapes.items() if shape is None]
     # onnx.checker wants a shape on every output; only a run tells the rank of these.
-    ranks = observed_ranks(model.proto, model.folder, device, unknown) if unknown else {}
-    declared = {info.tensor: (FLOAT_ELEMENTS[info.dtype], _shape(info, ranks)) for info in layers}
-    exposed = expose(model.proto, list(declared), declared)
+    ranks = observed_ranks(readable.model, model.folder, device, unknown) if unknown else {}
+    shapes |= {name: [None] * rank for name, rank in ranks.items()}
+    declared = {read.tensor: (read.element, shapes[read.tensor]) for read in reads}
+    exposed = expose(readable.model, list(declared), declared)
     write_atomically(target, _serialised(model, exposed, target))
     return list(declared)
-
-
-def _shape(info: LayerInfo, ranks: Mapping[str, int]) -> list[int | str | None] | None:
-    if info.shape is not None or info.tensor not in ranks:
-        return info.shape
-    return [None] * ranks[info.tensor]
 
 
 def _serialised(model: Model, exposed: onnx.ModelProto, target: Path) -> bytes:

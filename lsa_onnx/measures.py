@@ -16,13 +16,14 @@ sums are single precision, as much as the whole distance 1 − cosine of two vec
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lsa_onnx.executions import ExecutionSums, ExecutionTally
 from lsa_onnx.mvl import Selection, Sums, listed_shares, select, top_layers
 from lsa_onnx.report.document import Distribution, LayerInfo, LayerScore, MvlList, Status
 from lsa_onnx.statistics import RESAMPLES, Summaries, row_slices
@@ -46,13 +47,16 @@ class SumsOfSquares:
 class Scores:
     """All layers under one perturbation, accumulated batch by batch."""
 
-    def __init__(self, sizes: Sequence[int]) -> None:
+    def __init__(self, sizes: Sequence[int], bodies: Mapping[int, str] | None = None) -> None:
         """Start with nothing.
 
         Args:
             sizes: Elements per sample of each layer; they set what counts as a near-zero norm.
+            bodies: Layer → path of the body that makes it, for those that a body makes.
         """
         count = len(sizes)
+        self._bodies = dict(bodies or {})
+        self._executions = {index: ExecutionTally() for index in self._bodies}
         self._floors = np.asarray(sizes, np.float64) * NEAR_ZERO_RMS**2
         # Columns: the relative errors of all layers, then absolute errors, cosines, amplifications.
         ceilings = np.repeat([np.nan, np.nan, 1.0, np.nan], count)
@@ -62,7 +66,12 @@ class Scores:
         self._squares, self._drawn_squares = np.zeros(count), np.zeros((RESAMPLES, count))
 
     def add(
-        self, sums: SumsOfSquares, x: NDArray[Any], x_adv: NDArray[Any], weights: Array
+        self,
+        sums: SumsOfSquares,
+        x: NDArray[Any],
+        x_adv: NDArray[Any],
+        weights: Array,
+        executions: Mapping[int, ExecutionSums] | None = None,
     ) -> None:
         """Take in a batch.
 
@@ -71,12 +80,17 @@ class Scores:
             x: Clean inputs in units of the declared range, shape (n, ...).
             x_adv: Perturbed inputs, likewise.
             weights: Bootstrap weights, shape (n, RESAMPLES).
+            executions: What each execution gave, of the layers that a body makes.
         """
         change = input_change(x, x_adv)
         self._input.add(change, weights)
-        finite = np.isfinite(sums.difference + sums.clean + sums.perturbed)
+        ran = np.ones(sums.clean.shape, np.bool_)
+        for index, executed in (executions or {}).items():
+            ran[:, index] = executed.common > 0
+            self._executions[index].add(executed)
+        finite = np.isfinite(sums.difference + sums.clean + sums.perturbed) & ran
         defined = finite & (sums.clean > self._floors)
-        self._nonfinite += (~finite).sum(axis=0)
+        self._nonfinite += (ran & ~finite).sum(axis=0)
         self._undefined += (finite & ~defined).sum(axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
             absolute = np.where(finite, np.sqrt(sums.difference), np.nan)
@@ -146,7 +160,10 @@ class Scores:
     ) -> LayerScore:
         relative, absolute, cosine, amplification = measures
         nonfinite, undefined = int(self._nonfinite[index]), int(self._undefined[index])
-        status, reason = _status(relative, absolute, nonfinite, undefined)
+        path, tally = self._bodies.get(index), self._executions.get(index)
+        executions = tally.record(path) if tally is not None and path is not None else None
+        skipped = executions.skipped_samples if executions else 0
+        status, reason = _status(relative, absolute, nonfinite, undefined, skipped)
         return LayerScore(
             tensor=info.tensor,
             status=status,
@@ -159,6 +176,7 @@ class Scores:
             undefined_samples=undefined,
             nonfinite_samples=nonfinite,
             stability=float(stability),
+            executions=executions,
         )
 
     def _growth(self, layers: Sequence[LayerInfo]) -> list[float | None]:
@@ -205,13 +223,16 @@ def _cosine(sums: SumsOfSquares) -> Array:
 
 
 def _status(
-    relative: Distribution, absolute: Distribution, nonfinite: int, undefined: int
+    relative: Distribution, absolute: Distribution, nonfinite: int, undefined: int, skipped: int
 ) -> tuple[Status, str | None]:
     left_out = [
+        (skipped, "did not run it on both sides"),
         (nonfinite, "gave NaN or infinity"),
         (undefined, "had a clean norm near zero"),
     ]
     said = "; ".join(f"{n} sample{'s' * (n != 1)} {what}" for n, what in left_out if n)
+    if absolute.n == 0 and skipped and not nonfinite:
+        return "not executed", "no sample ran it on both sides"
     if absolute.n == 0:
         return "not finite", said or "no sample was scored"
     if relative.n == 0:

@@ -21,9 +21,9 @@ from lsa_onnx.report.sections import ModelSection as ModelSection
 from lsa_onnx.report.sections import ReportWarning as ReportWarning
 from lsa_onnx.report.sections import ValueDescription as ValueDescription
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 
-Status = Literal["ok", "undefined", "not finite", "constant"]
+Status = Literal["ok", "undefined", "not finite", "constant", "not executed"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,25 @@ class Distribution:
 
 
 @dataclass(frozen=True)
+class Executions:
+    """How often the body of an If, Loop or Scan ran that makes a tensor, for the clean samples.
+
+    ``body`` is the body's path, such as "loop_0/body"; ``skipped_samples`` are those for which it
+    did not run on both sides; ``diverged_samples`` those for which the perturbation changed how
+    often it ran (took another branch): only executions that both sides have are compared.
+    ``relative_error`` is the mean CM of the first execution, the second, ...; at most 256.
+    """
+
+    body: str
+    minimum: int
+    maximum: int
+    mean: float
+    skipped_samples: int
+    diverged_samples: int
+    relative_error: list[float | None]
+
+
+@dataclass(frozen=True)
 class LayerScore:
     """How far one layer moved under one perturbation.
 
@@ -54,7 +73,7 @@ class LayerScore:
     relative change of the input, for a first layer). ``undefined_samples`` had a clean norm too
     near zero for a ratio, ``nonfinite_samples`` a NaN or infinity; both are left out of the
     distributions. ``stability`` is the share of bootstrap resamples that put the layer in the MVL
-    list.
+    list. ``executions`` is ``None`` for tensors of the main graph.
     """
 
     tensor: str
@@ -68,6 +87,7 @@ class LayerScore:
     undefined_samples: int
     nonfinite_samples: int
     stability: float | None
+    executions: Executions | None = None
 
 
 @dataclass(frozen=True)
@@ -155,7 +175,9 @@ class LayerInfo:
     ``shape`` is as the model declares it (``None`` or a name for a free dimension); ``learnable``
     names the nodes whose weights feed this point; ``previous`` the scored tensors that feed it;
     ``numerical_floor`` is the relative difference between a batched and a single run of the tensor:
-    a CM near it is rounding, not movement.
+    a CM near it is rounding, not movement. ``body`` is the path of the If, Loop or Scan body that
+    makes it, ``None`` in the main graph; ``reading`` says how its numbers are had where it does not
+    hold them as plain floats ("cast to float32", "through its scale 's'").
     """
 
     tensor: str
@@ -168,6 +190,8 @@ class LayerInfo:
     previous: list[str]
     scope: str | None
     numerical_floor: float | None
+    body: str | None = None
+    reading: str | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from lsa_onnx.report.html_attacks import attack_tiles, baseline_line, rounded
 from lsa_onnx.report.text import visible
 
 if TYPE_CHECKING:
-    from lsa_onnx.report.document import LayerScore, PerturbationResult, Report
+    from lsa_onnx.report.document import LayerInfo, LayerScore, PerturbationResult, Report
     from lsa_onnx.report.view import LayerRow
 
 _LABEL_WIDTH = 22
@@ -83,7 +83,7 @@ def _series(report: Report, result: PerturbationResult) -> dict[str, Any]:
         "high": [rounded(bounds[1] if bounds else None) for bounds in intervals],
         "rank": [ranks.get(info.tensor) for info in report.layers],
         "details": [
-            [*_figures(score, random.get(info.tensor), report), view.score_note(score) or ""]
+            [*_figures(score, random.get(info.tensor), report), _note(info, score)]
             for score, info in zip(scores, report.layers, strict=True)
         ],
     }
@@ -125,8 +125,13 @@ def _row(report: Report, row: LayerRow, largest: float) -> dict[str, Any]:
         "figures": figures,
         "interval": figures[0],
         "stability": figures[-1],
-        "note": view.score_note(row.score) or "",
+        "note": _note(row.info, row.score),
     }
+
+
+def _note(info: LayerInfo, score: LayerScore | None) -> str:
+    notes = (view.score_note(score), view.origin_note(info, score))
+    return "; ".join(note for note in notes if note)
 
 
 def _cell(mean: float | None, largest: float) -> dict[str, Any]:

@@ -261,10 +261,19 @@ def _print_hidden(rows: list[LayerRow], shown: list[LayerRow], paint: Painter) -
 
 
 def _print_notes(rows: list[LayerRow], paint: Painter, *, verbose: bool) -> None:
-    notes = [(row, note) for row in rows if (note := view.score_note(row.score)) is not None]
+    gaps = [(row, note) for row in rows if (note := view.score_note(row.score)) is not None]
+    _print_some(gaps, paint, "yellow", "incomplete scores", verbose=verbose)
+    pairs = ((row, view.origin_note(row.info, row.score)) for row in rows)
+    origins = [(row, note) for row, note in pairs if note is not None]
+    _print_some(origins, paint, "dim", "a body or a reading of their own", verbose=verbose)
+
+
+def _print_some(
+    notes: list[tuple[LayerRow, str]], paint: Painter, style: str, what: str, *, verbose: bool
+) -> None:
     for row, note in notes if verbose else notes[:NOTES_SHOWN]:
         name = paint.name(visible(row.info.tensor), _NAME_WIDTH[1])
-        paint.line(f"{row.number} {name}: {note}", "yellow")
+        paint.line(f"{row.number} {name}: {note}", style)
     hidden = len(notes) - NOTES_SHOWN
     if hidden > 0 and not verbose:
-        paint.line(f"… and {hidden} more layers with incomplete scores", "yellow")
+        paint.line(f"… and {hidden} more layers with {what}", style)

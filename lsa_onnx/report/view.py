@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lsa_onnx.report.document import (
         AttackOutcome,
         Baseline,
+        Executions,
         LayerInfo,
         LayerScore,
         MvlList,
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
         PerturbationResult,
         Report,
     )
+
+_STEPS_SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -116,10 +119,34 @@ def score_note(score: LayerScore | None) -> str | None:
         for count, what in (
             (score.undefined_samples, "undefined"),
             (score.nonfinite_samples, "not finite"),
+            (score.executions.skipped_samples if score.executions else 0, "not executed"),
         )
         if count
     ]
     return f"samples left out: {', '.join(left_out)}" if left_out else None
+
+
+def origin_note(info: LayerInfo, score: LayerScore | None) -> str | None:
+    """Where a layer is that is no plain tensor of the main graph, and how it was read."""
+    parts = [text.visible(info.reading)] if info.reading else []
+    if info.body is not None:
+        ran = score.executions if score else None
+        parts.append(f"in {text.visible(info.body)}{_executions(ran) if ran else ''}")
+    return "; ".join(parts) or None
+
+
+def _executions(ran: Executions) -> str:
+    times = f"{ran.minimum:,}" if ran.minimum == ran.maximum else f"{ran.minimum:,}–{ran.maximum:,}"
+    said = f", run {times} times" if times != "1" else ""
+    known = [(value, at) for at, value in enumerate(ran.relative_error, 1) if value is not None]
+    if len(known) > 1:
+        largest, at = max(known)
+        steps = ", ".join(text.figure(value) for value, _ in known[:_STEPS_SHOWN])
+        more = ", …" if len(known) > _STEPS_SHOWN else ""
+        said += f": CM {steps}{more} by execution, largest {text.figure(largest)} in number {at}"
+    if ran.diverged_samples:
+        said += f"; run more or less often when perturbed, for {text.count(ran.diverged_samples, 'sample')}"
+    return said
 
 
 def mvl_rule(mvl: MvlList) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,12 +29,17 @@ class Scored:
     needed where several consecutive entries of axis 0 belong to a sample (heads merged into the
     batch, say), and makes long sums faster and more accurate. ``element`` is the ONNX element type;
     anything but float and double is cast to float before it is reduced.
+
+    ``executions`` says that axis 0 counts how often the body ran that makes the tensor (the samples
+    are on another axis, or there is one sample per run). ``elements`` is then per sample and
+    execution, and must be known.
     """
 
     tensor: str
     batch_axis: int | None = 0
     elements: int | None = None
     element: int = onnx.TensorProto.FLOAT
+    executions: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,9 @@ class SumNames:
     """Output names of the sums of squares of one tensor, each of shape (samples,).
 
     ``difference`` is ‖a − b‖², ``clean`` ‖a‖² and ``perturbed`` ‖b‖², with a the clean tensor and b
-    the perturbed one.
+    the perturbed one. For a tensor of executions there is a sum for each of them, shape
+    (samples · executions,); with one sample per run, the branches may differ in how many there are,
+    and ``difference`` is of those that both have.
     """
 
     difference: str
@@ -65,7 +73,10 @@ class Reductions:
             self._pieces(item, source, f"{prefix}{part}", nodes)
             for part, source in (("a", name), ("b", name + self.suffix))
         )
-        nodes.append(helper.make_node("Sub", [clean, perturbed], [f"{prefix}d"]))
+        pair = [clean, perturbed]
+        if item.executions and item.batch_axis is None:
+            pair = self._in_common(pair, prefix, nodes)
+        nodes.append(helper.make_node("Sub", pair, [f"{prefix}d"]))
         names = SumNames(f"{prefix}dd", f"{prefix}aa", f"{prefix}bb")
         for source, result in (
             (f"{prefix}d", names.difference),
@@ -99,6 +110,22 @@ class Reductions:
             current = add("Flatten", [current], "rows", axis=0 if item.batch_axis is None else 1)
             shape = [0, 1, 1, -1]
         return add("Reshape", [current, self._constant(shape)], "pieces")
+
+    def _in_common(
+        self, pair: Sequence[str], prefix: str, nodes: list[onnx.NodeProto]
+    ) -> list[str]:
+        """Both tensors of pieces, cut to the executions that both have."""
+        shapes = [f"{prefix}{part}_shape" for part in "ab"]
+        less, shortest, start = f"{prefix}less", f"{prefix}shortest", self._constant([0] * 4)
+        nodes += [helper.make_node("Shape", [n], [s]) for n, s in zip(pair, shapes, strict=True)]
+        nodes.append(helper.make_node("Less", shapes, [less]))
+        nodes.append(helper.make_node("Where", [less, *shapes], [shortest]))
+        cut = [f"{name}_common" for name in pair]
+        nodes += [
+            helper.make_node("Slice", [name, start, shortest], [result])
+            for name, result in zip(pair, cut, strict=True)
+        ]
+        return cut
 
     def _sum_of_squares(self, item: Scored, source: str, result: str) -> list[onnx.NodeProto]:
         if item.element == onnx.TensorProto.DOUBLE:

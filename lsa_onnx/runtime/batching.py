@@ -41,6 +41,7 @@ Mode = Literal["free", "rebatched", "native"]
 _TOLERANCE = 1e-3
 _HALF_TOLERANCE = 3e-2
 _HALF = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
+NOT_EXECUTED = "not executed: its body does not run for the samples tried"
 _UNOPTIMISED = SessionPlan(optimisation="none", lean=True, prepack=False)
 
 
@@ -100,6 +101,7 @@ class BatchProbe:
         layout: Layout,
         elements: Mapping[str, int],
         outputs: Sequence[str],
+        executions: Mapping[str, int | None] | None = None,
     ) -> None:
         """Prepare.
 
@@ -110,6 +112,8 @@ class BatchProbe:
             layout: What one sample is.
             elements: ONNX element type of each tensor to score.
             outputs: Names of the model's outputs.
+            executions: The tensors whose first axis counts executions of a body → elements of one
+                execution and sample, where they are known.
         """
         self._model = model
         self._folder = folder
@@ -117,20 +121,22 @@ class BatchProbe:
         self._layout = layout
         self._elements = dict(elements)
         self._outputs = list(outputs)
+        self._executions = dict(executions or {})
 
-    def plan(self, feeds: Mapping[str, Array]) -> BatchPlan:
+    def plan(self, feeds: Mapping[str, Array], native_because: str | None = None) -> BatchPlan:
         """Run the samples and decide.
 
         Args:
             feeds: Input name → samples, shape (k, ...), the perturbed input first; 2 or 3 samples say
                 enough. With a fixed batch of N, N. Equal samples are set apart by ``distinct``.
+            native_because: Why samples must not be run together, if they must not.
 
         Raises:
             ModelError: The model does not run, or has a fixed batch that mixes its samples.
         """
         feeds = distinct(feeds)
         probes = self._parts(feeds)
-        plans = [probe._plan_part(feeds) for probe in probes]
+        plans = [probe._plan_part(feeds, native_because) for probe in probes]
         native = next((plan for plan in plans if plan.fixed_batch == 1), None)
         if native is not None and any(plan.fixed_batch != 1 for plan in plans):
             # What one part cannot do in a batch, none does: all tensors come from the same run.
@@ -151,7 +157,7 @@ class BatchProbe:
             parts[-1][name] = element
             held += size
         given = (self._model, self._folder, self._device, self._layout)
-        return [BatchProbe(*given, part, self._outputs) for part in parts]
+        return [BatchProbe(*given, part, self._outputs, self._executions) for part in parts]
 
     def _plan_part(
         self, feeds: Mapping[str, Array], native_because: str | None = None
@@ -197,13 +203,16 @@ class BatchProbe:
         found = _Findings()
         for name, batched in together.items():
             parts = [single[name] for single in singles]
+            if name in self._executions and not any(part.size for part in parts):
+                found.unvarying[name] = NOT_EXECUTED
+                continue
             verdict = locate(parts, batched, self._tolerance(name))
             if isinstance(verdict, Place):
                 if name in self._outputs and (verdict.axis, verdict.rows) != (0, 1):
                     found.wrong[name] = "does not return one row per sample"
                 element = self._elements.get(name, onnx.TensorProto.FLOAT)
-                merged = parts[0].size if verdict.rows > 1 else None
-                found.scored[name] = Scored(name, verdict.axis, merged, element)
+                executions = name in self._executions and verdict.axis > 0
+                found.scored[name] = Scored(name, verdict.axis, None, element, executions)
                 found.floors[name] = verdict.error
             elif verdict == UNVARYING and name not in self._outputs:
                 found.unvarying[name] = verdict
@@ -223,10 +232,14 @@ class BatchProbe:
     def _native(self, singles: Sequence[Mapping[str, Array]], note: str) -> BatchPlan:
         found = _Findings()
         for name, element in self._elements.items():
-            if len({single[name].shape for single in singles}) > 1:
+            parts = [single[name] for single in singles]
+            executions = name in self._executions
+            if executions and not (any(p.size for p in parts) or self._executions[name]):
+                found.unvarying[name] = f"{NOT_EXECUTED}, and its shape is not known"
+            elif len({_shape_of_one(part, executions) for part in parts} - {None}) > 1:
                 found.unvarying[name] = "its shape depends on the sample's values"
             else:
-                found.scored[name] = Scored(name, None, None, element)
+                found.scored[name] = Scored(name, None, None, element, executions)
         return self._finish(self._model, "native", note, 1, singles, found)
 
     def _fixed(self, feeds: Mapping[str, Array], names: Sequence[str], size: int) -> BatchPlan:
@@ -255,7 +268,8 @@ class BatchProbe:
             if axis is None:
                 found.unvarying[name] = "it does not hold the samples of the batch apart"
             else:
-                found.scored[name] = Scored(name, axis, None, element)
+                executions = name in self._executions and axis > 0
+                found.scored[name] = Scored(name, axis, None, element, executions)
         singles = [
             {n: np.take(first[n], [i], axis=s.batch_axis or 0) for n, s in found.scored.items()}
             for i in range(size)
@@ -273,10 +287,13 @@ class BatchProbe:
         found: _Findings,
     ) -> BatchPlan:
         # In the order asked for: a run returns the model's own outputs first.
-        sizes = {name: singles[0][name].size for name in self._elements if name in found.scored}
+        kept = [name for name in self._elements if name in found.scored]
+        sizes = {name: max(single[name].size for single in singles) for name in kept}
         scored = [
-            dataclasses.replace(found.scored[name], elements=size or None)
-            for name, size in sizes.items()
+            dataclasses.replace(
+                found.scored[name], elements=self._elements_of(name, found, singles)
+            )
+            for name in kept
         ]
         return BatchPlan(
             model=model,
@@ -290,6 +307,23 @@ class BatchProbe:
             rejected=found.unvarying,
             expected={item.tensor: _neighbours(item, singles) for item in scored},
         )
+
+    def _elements_of(
+        self, name: str, found: _Findings, singles: Sequence[Mapping[str, Array]]
+    ) -> int | None:
+        """Elements per sample, and per execution where these are counted; ``None`` for none."""
+        parts = [single[name] for single in singles]
+        if not found.scored[name].executions:
+            return parts[0].size or None
+        ran = next((part for part in parts if part.size), None)
+        return self._executions[name] if ran is None else ran.size // len(ran)
+
+
+def _shape_of_one(part: Array, executions: bool) -> tuple[int, ...] | None:
+    """Of a tensor, or of each execution; ``None`` where there was none."""
+    if not executions:
+        return part.shape
+    return part.shape[1:] if part.size else None
 
 
 def _merged(plans: Sequence[BatchPlan]) -> BatchPlan:
@@ -309,4 +343,8 @@ def _merged(plans: Sequence[BatchPlan]) -> BatchPlan:
 
 
 def _neighbours(item: Scored, singles: Sequence[Mapping[str, Array]]) -> Sums:
-    return sums_of_neighbours([single[item.tensor] for single in singles])
+    values = [single[item.tensor] for single in singles]
+    if item.executions:
+        fewest = min(map(len, values))
+        values = [value[:fewest] for value in values]
+    return sums_of_neighbours(values)

@@ -2,22 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
 
 from lsa_onnx.errors import ModelError
+from lsa_onnx.layers.survey import Inside, Survey
 from lsa_onnx.model import element_name
 from lsa_onnx.rewrite import expose
-from lsa_onnx.rewrite.graph import dimensions, true_inputs
+from lsa_onnx.rewrite.bodies import Body, bodies
+from lsa_onnx.rewrite.carry_out import CarriedOut, carry_out
+from lsa_onnx.rewrite.graph import dimensions, made_in, true_inputs, with_input_shapes
+from lsa_onnx.rewrite.readings import Readings
 from lsa_onnx.runtime.devices import Device
 from lsa_onnx.runtime.session import Session, SessionPlan
 
-TensorTypes = dict[str, "tuple[str, list[int | str | None] | None]"]
+TensorType = tuple[str, "list[int | str | None] | None"]
+TensorTypes = dict[str, TensorType]
+
+_AS_IT_IS = SessionPlan(optimisation="none", prepack=False)
 
 _RUNTIME_NAMES = {"float": "float32", "double": "float64"}
+
+
+def survey(model: onnx.ModelProto, folder: Path, device: Device) -> Survey:
+    """What the runtime knows of every tensor of ``model``, those of If, Loop and Scan bodies included.
+
+    Args:
+        model: The model, with external tensors in ``folder``.
+        folder: Their folder.
+        device: Where the model will run: operators are looked up among its kernels.
+
+    Raises:
+        ModelError: ONNX Runtime refuses the model.
+    """
+    found = bodies(model)
+    if not found:
+        return Survey.of_graph(model, tensor_types(model, folder, device))
+    carried, refused = _carried(model, found, folder, device)
+    types = tensor_types(carried.model, folder, device)
+    inside = tuple(_inside(body, carried, types, refused) for body in found)
+    return Survey(model, types, Readings(carried.model, types), inside)
+
+
+def _carried(
+    model: onnx.ModelProto, found: Sequence[Body], folder: Path, device: Device
+) -> tuple[CarriedOut, str]:
+    """What can be carried out of bodies, and why the rest cannot where ONNX Runtime refuses it."""
+    wanted = {body.path: made_in(body.graph) for body in found}
+    carried = carry_out(model, wanted)
+    try:
+        _session(carried.model, list(carried.names.values()), folder, device)
+    except ModelError as error:
+        return carry_out(model, {}), f"ONNX Runtime cannot return it from its body ({error})"
+    return carried, ""
+
+
+def _inside(body: Body, carried: CarriedOut, types: TensorTypes, refused: str) -> Inside:
+    own = made_in(body.graph)
+    names = {
+        tensor: carried.names[body.path, tensor]
+        for tensor in own
+        if (body.path, tensor) in carried.names
+    }
+    reasons = {
+        tensor: carried.refused.get((body.path, tensor), refused)
+        for tensor in own
+        if tensor not in names
+    }
+    known = {tensor: _of_one_execution(types[name]) for tensor, name in names.items()}
+    return Inside(body, known, names, reasons)
+
+
+def _of_one_execution(found: TensorType) -> TensorType:
+    """Type and shape without the axis of executions in front."""
+    dtype, shape = found
+    return dtype, shape[1:] if shape else None
 
 
 def tensor_types(model: onnx.ModelProto, folder: Path, device: Device) -> TensorTypes:
@@ -35,13 +97,12 @@ def tensor_types(model: onnx.ModelProto, folder: Path, device: Device) -> Tensor
     Raises:
         ModelError: ONNX Runtime refuses the model.
     """
-    names = [name for node in model.graph.node for name in node.output if name]
-    plan = SessionPlan(optimisation="none", prepack=False)
+    names = made_in(model.graph)
     try:
-        seen = Session(expose(model, names), device, folder, plan).tensor_types()
+        seen = _session(model, names, folder, device).tensor_types()
     except ModelError:
         # Some kinds of value (optional ones) may not leave a graph; the model must load all the same.
-        Session(model, device, folder, plan)
+        _session(model, [], folder, device)
         return _inferred(model)
     inferred = _inferred(model)
     types: TensorTypes = {}
@@ -50,6 +111,22 @@ def tensor_types(model: onnx.ModelProto, folder: Path, device: Device) -> Tensor
         known = inferred.get(name, ("", None))[1]
         types[name] = (_plain_name(kind), list(shape) if shape else known)
     return types
+
+
+def shapes_for(
+    model: onnx.ModelProto, folder: Path, device: Device, shapes: Mapping[str, Sequence[int]]
+) -> dict[str, list[int | str | None] | None]:
+    """The shape of every tensor of the main graph when the inputs have these ``shapes``.
+
+    Raises:
+        ModelError: ONNX Runtime refuses the model with them.
+    """
+    types = tensor_types(with_input_shapes(model, shapes), folder, device)
+    return {name: shape for name, (_, shape) in types.items()}
+
+
+def _session(model: onnx.ModelProto, names: Sequence[str], folder: Path, device: Device) -> Session:
+    return Session(expose(model, names), device, folder, _AS_IT_IS)
 
 
 def observed_ranks(
@@ -64,9 +141,8 @@ def observed_ranks(
         shape = [d if isinstance(d, int) else 1 for d in dimensions(value) or []]
         dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
         feeds[value.name] = np.zeros(shape, dtype)
-    plan = SessionPlan(optimisation="none", prepack=False)
     try:
-        values = Session(expose(model, names), device, folder, plan).run(feeds, names)
+        values = _session(model, names, folder, device).run(feeds, names)
     except ModelError:
         return {}
     return {name: np.ndim(value) for name, value in values.items()}

@@ -12,7 +12,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from lsa_onnx.rewrite.graph import copy_model, dimensions, node_inputs, true_inputs
+from lsa_onnx.rewrite.graph import (
+    dimensions,
+    node_inputs,
+    true_inputs,
+    with_input_shapes,
+)
 
 MEBIBYTE = 1 << 20
 DEFAULT_BUDGET_BYTES = 512 * MEBIBYTE
@@ -103,18 +108,12 @@ def tensor_bytes(
     model: onnx.ModelProto, sample_shapes: Mapping[str, Sequence[int]]
 ) -> dict[str, int]:
     """Tensor → bytes for one sample; the inputs alone where shapes cannot be inferred."""
-    single = copy_model(model)
-    for value in true_inputs(single.graph):
-        dims = value.type.tensor_type.shape.dim
-        shape = sample_shapes.get(value.name, ())
-        given = (1, *shape) if len(dims) == len(shape) + 1 else shape
-        for dim, number in zip(dims, given if len(given) == len(dims) else (), strict=False):
-            dim.dim_value = int(number)
-    # Declared outputs may name the freed batch; they would contradict the number given here.
-    for value in single.graph.output:
-        value.type.tensor_type.ClearField("shape")
-    # Recorded shapes of another batch would too.
-    del single.graph.value_info[:]
+    ranks = {value.name: len(dimensions(value) or ()) for value in true_inputs(model.graph)}
+    alone = {
+        name: (1, *shape) if ranks.get(name) == len(shape) + 1 else tuple(shape)
+        for name, shape in sample_shapes.items()
+    }
+    single = with_input_shapes(model, alone)
     try:
         shaped = onnx.shape_inference.infer_shapes(single, data_prop=True)
     except (RuntimeError, ValueError, onnx.shape_inference.InferenceError):

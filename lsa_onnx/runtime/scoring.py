@@ -18,8 +18,9 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from lsa_onnx.errors import ModelError
+from lsa_onnx.executions import ExecutionSums, joined_layers
 from lsa_onnx.measures import SumsOfSquares
-from lsa_onnx.rewrite import Comparison, compare, expose
+from lsa_onnx.rewrite import Comparison, Scored, compare, expose
 from lsa_onnx.rewrite.graph import dependents
 from lsa_onnx.runtime.batching import BatchPlan
 from lsa_onnx.runtime.devices import Device
@@ -42,11 +43,13 @@ class ScoredBatch:
     """One run: sums of squares, shape (n, layers), and the model's outputs for both branches.
 
     An output is of shape (n, ...), or an object array (n,) where samples differ in shape.
+    ``executions`` has the tensors that a body makes: their column → what each execution gave.
     """
 
     sums: SumsOfSquares
     clean: dict[str, Array]
     perturbed: dict[str, Array]
+    executions: dict[int, ExecutionSums]
 
 
 class ScoringSession:
@@ -133,26 +136,38 @@ class ScoringSession:
         second = self._comparison.perturbed_inputs[self._perturb]
         given = {**feeds, second: perturbed}
         result = self._session.run({n: layout.feed(padded(x, size)) for n, x in given.items()})
-        names = [self._comparison.sums[item.tensor] for item in self.scored]
-
-        def column(parts: list[str]) -> Array:
-            columns = [_per_sample(part, result[part].reshape(-1), size) for part in parts]
-            return np.stack([np.zeros(size), *columns], 1, dtype=np.float64)[:count, 1:]
 
         def outputs(of: Mapping[str, str]) -> dict[str, Array]:
             if self._plan.fixed_batch == 1:
                 return {output: result[name][None] for output, name in of.items()}
             return {o: _per_sample(n, result[n], size)[:count] for o, n in of.items()}
 
+        executed = {
+            index: ExecutionSums.of(
+                *(part.reshape(size, -1) for part in self._parts(item, result))
+            ).first(count)
+            for index, item in enumerate(self.scored)
+            if item.executions
+        }
+        totals = np.zeros((3, count, len(self.scored)))
+        for index, item in enumerate(self.scored):
+            totals[:, :, index] = (
+                executed[index].total
+                if index in executed
+                else [_per_sample(item.tensor, p, size)[:count] for p in self._parts(item, result)]
+            )
         return ScoredBatch(
-            SumsOfSquares(
-                column([n.difference for n in names]),
-                column([n.clean for n in names]),
-                column([n.perturbed for n in names]),
-            ),
+            SumsOfSquares(*totals),
             outputs({name: name for name in self._outputs}),
             outputs(self._comparison.perturbed_outputs),
+            executed,
         )
+
+    def _parts(self, item: Scored, result: Mapping[str, Array]) -> list[Array]:
+        """‖a − b‖², ‖a‖² and ‖b‖² of one tensor, as the twin returns them, each of one axis."""
+        names = self._comparison.sums[item.tensor]
+        parts = (names.difference, names.clean, names.perturbed)
+        return [np.asarray(result[name]).reshape(-1) for name in parts]
 
     def _optimised(self) -> tuple[Comparison, Session] | None:
         """The twin of the graph as ONNX Runtime optimises it; ``None`` where that does not work."""
@@ -217,4 +232,5 @@ def _joined(pieces: Sequence[ScoredBatch]) -> ScoredBatch:
         sums,
         {name: stack_rows([p.clean[name] for p in pieces]) for name in pieces[0].clean},
         {name: stack_rows([p.perturbed[name] for p in pieces]) for name in pieces[0].perturbed},
+        joined_layers([piece.executions for piece in pieces]),
     )

@@ -185,8 +185,9 @@ class Adversary:
         known = {item.tensor: item for item in self.plan.scored}
         if tensor not in known:
             raise DataError(
-                f"objective 'layer:{tensor}' aims at a tensor that is not scored; `lsa-onnx scan` "
-                "scores those that --layers names (`lsa-onnx layers MODEL` lists what can be scored)"
+                f"objective 'layer:{tensor}' aims at a tensor that is not scored, or that is no plain "
+                "float of the main graph; `lsa-onnx scan` scores those that --layers names "
+                "(`lsa-onnx layers MODEL` lists what can be scored)"
             )
         return known[tensor]
 

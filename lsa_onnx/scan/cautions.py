@@ -132,6 +132,13 @@ def _scores(e: Evidence) -> Iterator[ReportWarning]:
             f"{_named(undefined)} had a clean norm near zero for some samples; "
             "their relative error is undefined and left out.",
         )
+    diverged = sorted({ran.body for ran in (s.executions for s in scores) if ran and ran.diverged_samples})
+    if diverged:
+        yield ReportWarning(
+            "control-flow-changed",
+            f"A perturbation changed whether or how often {_named(diverged)} ran for some samples; "
+            "only executions that both sides have are compared.",
+        )
     floors = {info.tensor: info.numerical_floor or 0.0 for info in e.layers}
     close = sorted({s.tensor for s in scores if _near_floor(s, floors[s.tensor])})
     if close:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lsa_onnx.errors import DataError
-from lsa_onnx.layers import LayerPlan, plan_layers
-from lsa_onnx.layers.operators import FLOAT_ELEMENTS
+from lsa_onnx.errors import DataError, ModelError
+from lsa_onnx.layers import LayerPlan, Read, Readable, Survey, make_readable, plan_layers
 from lsa_onnx.report.document import LayerInfo, NotScored
 from lsa_onnx.report.text import size as size_text
+from lsa_onnx.rewrite import rebatch
+from lsa_onnx.rewrite.bodies import bodies
 from lsa_onnx.runtime.batching import BatchPlan, BatchProbe
 from lsa_onnx.runtime.devices import Device
-from lsa_onnx.runtime.inspection import tensor_types
+from lsa_onnx.runtime.inspection import shapes_for, survey
 from lsa_onnx.runtime.memory import (
     batch_size,
     bytes_per_sample,
@@ -25,12 +27,17 @@ from lsa_onnx.runtime.memory import (
     give_back_memory,
 )
 from lsa_onnx.runtime.scoring import ScoringSession
+from lsa_onnx.runtime.session import Session, SessionPlan
 from lsa_onnx.scan.options import ScanOptions, SubjectOptions
 from lsa_onnx.scan.subject import Subject
+
+if TYPE_CHECKING:
+    import onnx
 
 Array = NDArray[Any]
 
 _PROBE_SAMPLES = 2
+_ONCE = SessionPlan(optimisation="none", lean=True, prepack=False)
 
 
 @dataclass(frozen=True)
@@ -54,10 +61,15 @@ class Running:
 class Groundwork(Running):
     """All that is settled before the scoring session is built.
 
-    ``chosen`` holds the tensors to score, and the others with reasons.
+    Attributes:
+        chosen: The tensors to score, and the others with reasons.
+        reads: Layer → the tensor of ``plan.model`` that holds its numbers.
+        attacked: How the model is run without any of the nodes that only scoring needs.
     """
 
     chosen: LayerPlan
+    reads: dict[str, Read]
+    attacked: BatchPlan
 
 
 @dataclass(frozen=True)
@@ -68,12 +80,14 @@ class Instrument:
         session: Scores batches.
         ground: What it was built on.
         layers: The layers it scores, in the session's order.
+        sizes: Elements per sample of each.
         not_scored: All other tensors, with reasons.
     """
 
     session: ScoringSession
     ground: Groundwork
     layers: list[LayerInfo]
+    sizes: list[int]
     not_scored: list[NotScored]
 
 
@@ -85,18 +99,31 @@ def lay_groundwork(subject: Subject, options: ScanOptions, device: Device) -> Gr
             sample needs.
         ModelError: ONNX Runtime cannot run the model.
     """
-    types = tensor_types(subject.model.proto, subject.model.folder, device)
-    chosen = plan_layers(subject.model.proto, types, options.layers)
-    elements = {info.tensor: FLOAT_ELEMENTS[info.dtype] for info in chosen.layers}
-    running = lay_batches(subject, options, device, elements)
-    return Groundwork(**vars(running), chosen=chosen)
+    found = survey(subject.model.proto, subject.model.folder, device)
+    chosen = plan_layers(found, options.layers)
+    probe = _probe_feeds(subject)
+    chosen = _collectable(subject, found, chosen, device, probe)
+    readable = make_readable(subject.prepared, found, chosen)
+    running = lay_batches(subject, options, device, readable)
+    attacked = running.plan
+    if readable.model is not subject.prepared:
+        attacked = _without_readings(running.plan, subject.prepared, chosen)
+    return Groundwork(**vars(running), chosen=chosen, reads=readable.reads, attacked=attacked)
+
+
+def _without_readings(plan: BatchPlan, prepared: onnx.ModelProto, chosen: LayerPlan) -> BatchPlan:
+    """The plan for attacks, which need none of the nodes that make tensors readable."""
+    model = rebatch(prepared) if plan.mode == "rebatched" else prepared
+    plain = {info.tensor for info in chosen.layers if info.body is None and info.reading is None}
+    scored = [item for item in plan.scored if item.tensor in plain]
+    return dataclasses.replace(plan, model=model, scored=scored)
 
 
 def lay_batches(
     subject: Subject,
     options: SubjectOptions,
     device: Device,
-    elements: Mapping[str, int] | None = None,
+    readable: Readable | None = None,
 ) -> Running:
     """Find out how the model can be run.
 
@@ -104,21 +131,23 @@ def lay_batches(
         subject: Model and data.
         options: How large a batch or its memory may be.
         device: Where to run.
-        elements: ONNX element type of each tensor that is to be scored.
+        readable: The model to run instead, in which the layers to score can be read.
 
     Raises:
         DataError: The memory bound is below what one sample needs.
         ModelError: ONNX Runtime cannot run the model.
     """
     probe = _probe_feeds(subject)
+    readable = readable or Readable(subject.prepared, {})
     plan = BatchProbe(
-        subject.prepared,
+        readable.model,
         subject.model.folder,
         device,
         subject.layout,
-        elements or {},
+        {read.tensor: read.element for read in readable.reads.values()},
         subject.outputs,
-    ).plan(probe)
+        _executions(subject, readable, device, probe),
+    ).plan(probe, _single_because(subject))
     give_back_memory()
     batch, estimate = _batch(subject, plan, options)
     return Running(plan, probe, batch, estimate)
@@ -141,22 +170,89 @@ def build_instrument(subject: Subject, ground: Groundwork, device: Device) -> In
     )
     rejected = {**plan.rejected, **session.verify(ground.probe)}
     give_back_memory()
-    scored = {info.tensor for info in chosen.layers} - set(rejected)
+    reads = {name: read.tensor for name, read in ground.reads.items()}
+    dropped = {name: rejected[place] for name, place in reads.items() if place in rejected}
+    left = chosen.without(dropped)
+    places = [reads[info.tensor] for info in left.layers]
     layers = [
-        dataclasses.replace(
-            info,
-            numerical_floor=plan.floors[info.tensor],
-            previous=[name for name in info.previous if name in scored],
-        )
-        for info in chosen.layers
-        if info.tensor in scored
+        dataclasses.replace(info, numerical_floor=plan.floors[place])
+        for info, place in zip(left.layers, places, strict=True)
     ]
-    dropped = [
-        NotScored(info.tensor, info.node, info.op, rejected[info.tensor])
-        for info in chosen.layers
-        if info.tensor in rejected
-    ]
-    return Instrument(session, ground, layers, [*dropped, *chosen.not_scored])
+    return Instrument(
+        session, ground, layers, [plan.sizes[place] for place in places], left.not_scored
+    )
+
+
+def _executions(
+    subject: Subject, readable: Readable, device: Device, probe: Mapping[str, Array]
+) -> dict[str, int | None]:
+    """The tensors that count executions → elements of one, where that is known without a run."""
+    names = [read.tensor for read in readable.reads.values() if read.executions]
+    if not names:
+        return {}
+    alone = {name: subject.layout.feed(x[:1]).shape for name, x in probe.items()}
+    shapes = shapes_for(readable.model, subject.model.folder, device, alone)
+    found = {name: shapes[name] for name in names}
+    return {name: _size(shape[1:]) if shape else None for name, shape in found.items()}
+
+
+def _size(shape: Sequence[int | str | None] | None) -> int | None:
+    """Elements of a tensor of this shape, ``None`` where it is not settled."""
+    if shape is None or not all(isinstance(size, int) for size in shape):
+        return None
+    return math.prod(size for size in shape if isinstance(size, int))
+
+
+def _single_because(subject: Subject) -> str | None:
+    """Why samples must not share a run: one's values would decide how the others are computed."""
+    found = (body for body in bodies(subject.model.proto) if body.executed_by_values)
+    return next(
+        (
+            f"the values of the input decide whether and how often {body.path!r} runs: one sample per run"
+            for body in found
+        ),
+        None,
+    )
+
+
+def _collectable(
+    subject: Subject,
+    found: Survey,
+    chosen: LayerPlan,
+    device: Device,
+    probe: Mapping[str, Array],
+) -> LayerPlan:
+    """The plan without tensors of bodies whose shape changes from one iteration to the next.
+
+    ONNX Runtime collects iterations of one shape only. Where no inference settles the shape, one
+    run shows it.
+    """
+    doubtful = [info.tensor for info in chosen.layers if info.body and _size(info.shape) is None]
+    feeds = {name: subject.layout.feed(x[:1]) for name, x in probe.items()}
+
+    def runs(names: Sequence[str]) -> bool:
+        others = dict.fromkeys(set(doubtful) - set(names), "")
+        readable = make_readable(subject.prepared, found, chosen.without(others))
+        try:
+            Session(readable.model, device, subject.model.folder, _ONCE).run(feeds)
+        except ModelError:
+            return False
+        return True
+
+    if not doubtful or runs(doubtful) or not runs(()):
+        return chosen
+    reason = "its shape changes from one iteration to the next"
+    return chosen.without(dict.fromkeys(_failing(doubtful, runs), reason))
+
+
+def _failing(names: Sequence[str], runs: Callable[[Sequence[str]], bool]) -> list[str]:
+    """Those of ``names``, which do not all run, that do not run; found by halving."""
+    if runs(names):
+        return []
+    if len(names) == 1:
+        return list(names)
+    middle = len(names) // 2
+    return [*_failing(names[:middle], runs), *_failing(names[middle:], runs)]
 
 
 def _probe_feeds(subject: Subject) -> dict[str, Array]:

@@ -62,7 +62,7 @@ def scan(
     clean = run_clean(subject, head, device, ground.batch, one_by_one=one_by_one, listener=listener)
     # The plain session is gone before the scoring one comes: their weights never add up.
     give_back_memory()
-    adversary = open_adversary(subject, ground.plan, head, clean, ground.probe, device, options)
+    adversary = open_adversary(subject, ground.attacked, head, clean, ground.probe, device, options)
     chosen = choose_perturbations(asked, adversary, options)
     keeper = open_keeper(subject, options.save_adversarial, chosen.attacks)
     # Nothing is said before all that was given proved usable: an error is then the only line there is.
@@ -132,7 +132,7 @@ def _bench(
         clean=clean,
         head=head,
         layers=instrument.layers,
-        sizes=[plan.sizes[info.tensor] for info in instrument.layers],
+        sizes=instrument.sizes,
         batch=instrument.ground.batch,
         per_run=plan.fixed_batch,
         seed=options.seed,

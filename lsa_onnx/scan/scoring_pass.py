@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lsa_onnx.attacks import Attack, Batch, Perturbation
 from lsa_onnx.attacks.baseline import equal_norm_noise
+from lsa_onnx.executions import joined_layers
 from lsa_onnx.measures import Scores, SumsOfSquares
 from lsa_onnx.prediction import Head, predicted_classes
 from lsa_onnx.report.document import Baseline, LayerInfo, ObserverCheck, PerturbationResult
@@ -101,7 +102,8 @@ class _Tally:
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
-        self.scores = Scores(bench.sizes)
+        bodies = {i: info.body for i, info in enumerate(bench.layers) if info.body is not None}
+        self.scores = Scores(bench.sizes, bodies)
         self.observer = Observer(bench.clean, bench.head)
         self._classes: list[NDArray[np.int64] | None] = []
 
@@ -111,7 +113,7 @@ class _Tally:
         x = feeds[bench.subject.input.name]
         scored = _scored(bench.session, feeds, x_adv, bench.per_run or len(x))
         weights = bootstrap_weights(bench.seed, start, start + len(x))
-        self.scores.add(scored.sums, x, x_adv, weights)
+        self.scores.add(scored.sums, x, x_adv, weights, scored.executions)
         self.observer.add(start, scored.clean)
         head = bench.head
         self._classes.append(predicted_classes(head, scored.perturbed) if head else None)
@@ -217,4 +219,5 @@ def _scored(
         ),
         {name: join_rows([run.clean[name] for run in runs]) for name in runs[0].clean},
         {name: join_rows([run.perturbed[name] for run in runs]) for name in runs[0].perturbed},
+        joined_layers([run.executions for run in runs]),
     )

@@ -10,14 +10,14 @@ import pytest
 
 from lsa_onnx.layers import LayerPlan, plan_layers
 from lsa_onnx.runtime.devices import resolve_device
-from lsa_onnx.runtime.inspection import tensor_types
+from lsa_onnx.runtime.inspection import survey
 from tests import graphs
 
 CPU = resolve_device("cpu")
 
 
 def plan(proto: onnx.ModelProto, *selectors: str, folder: Any = ".") -> LayerPlan:
-    return plan_layers(proto, tensor_types(proto, folder, CPU), selectors or ("activations",))
+    return plan_layers(survey(proto, folder, CPU), selectors or ("activations",))
 
 
 def chosen(proto: onnx.ModelProto, *selectors: str) -> dict[str, list[str]]:
@@ -206,10 +206,23 @@ def test_every_tensor_is_accounted_for_once(build: Any, selector: str) -> None:
     assert all(entry.reason for entry in found.not_scored)
 
 
-def test_tensors_in_a_body_say_where_they_are() -> None:
-    reasons = {e.tensor: e.reason for e in plan(graphs.if_net(), "all").not_scored}
-    assert reasons["inner_Neg"] == "inside the body of If node 'n_z'"
-    assert reasons["positive"] == "not floating point (bool)"
+def test_tensors_in_a_body_are_layers_and_say_where_they_are() -> None:
+    found = plan(graphs.if_net(), "all")
+    bodies = {info.tensor: info.body for info in found.layers}
+    assert bodies == {
+        "h": None,
+        "mean": None,
+        "inner_Neg": "n_z/then_branch",
+        "inner_Abs": "n_z/else_branch",
+        "z": None,
+        "y": None,
+    }
+    assert {e.tensor: e.reason for e in found.not_scored} == {
+        "positive": "not floating point (bool)"
+    }
+    previous = {info.tensor: info.previous for info in found.layers}
+    assert previous["inner_Abs"] == ["h"]
+    assert previous["z"] == ["inner_Neg", "inner_Abs", "mean", "h"]
 
 
 def test_random_and_value_shaped_tensors_are_not_scored() -> None:

@@ -10,7 +10,7 @@ import pytest
 from lsa_onnx.errors import DataError
 from lsa_onnx.layers import LayerPlan, plan_layers
 from lsa_onnx.runtime.devices import resolve_device
-from lsa_onnx.runtime.inspection import tensor_types
+from lsa_onnx.runtime.inspection import survey
 from tests import graphs
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def plan(proto: onnx.ModelProto, *selectors: str) -> LayerPlan:
-    return plan_layers(proto, tensor_types(proto, Path(), resolve_device("cpu")), selectors)
+    return plan_layers(survey(proto, Path(), resolve_device("cpu")), selectors)
 
 
 @pytest.mark.parametrize(

@@ -71,5 +71,5 @@ def test_a_model_that_the_runtime_refuses_is_refused(tmp_path: Path) -> None:
         [value("y", None)],
         imports={"mine": 1},
     )
-    with pytest.raises(ModelError, match="mine:Foo"):
+    with pytest.raises(ModelError, match="'Foo' of domain 'mine'"):
         tensor_types(proto, tmp_path, CPU)

@@ -14,7 +14,7 @@ from onnxruntime import quantization
 
 from lsa_onnx.layers import plan_layers
 from lsa_onnx.model import load_model
-from lsa_onnx.runtime.inspection import tensor_types
+from lsa_onnx.runtime.inspection import survey
 from tests import graphs
 from tests.graphs import samples, save
 from tests.runtime.rig import CPU, build
@@ -49,16 +49,18 @@ def test_layers_are_read_where_they_are_floating_point(
 ) -> None:
     kind, proto = static
     model = load_model(save(proto, tmp_path / "m.onnx"))
-    plan = plan_layers(model.proto, tensor_types(model.proto, tmp_path, CPU))
+    plan = plan_layers(survey(model.proto, tmp_path, CPU))
     reasons = {item.tensor: item.reason for item in plan.not_scored}
     if kind == "QDQ":
         # The weights are counted behind their DequantizeLinear.
         found = [(info.tensor, info.learnable, info.parameters) for info in plan.layers]
-        assert found == [("relu", ["n_conv"], 4 * 3 * 3 * 3)]
-        assert reasons["relu_QuantizeLinear_Output"] == "not floating point (int8)"
+        assert found == [("relu_DequantizeLinear_Output", ["n_conv"], 4 * 3 * 3 * 3)]
+        where = "scored as 'relu_DequantizeLinear_Output' after DequantizeLinear"
+        assert reasons["relu_QuantizeLinear_Output"] == f"quantised: {where}"
     else:
-        assert plan.layers == []
-        assert reasons["conv_quantized"] == "not floating point (int8)"
+        assert [(info.tensor, info.dtype, info.reading) for info in plan.layers] == [
+            ("conv_quantized", "int8", "through its scale 'conv_scale'")
+        ]
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -27,4 +27,4 @@ def opened(model: Path, data: Path | None = None, **given: Any) -> Adversary:
         one_by_one=ground.plan.fixed_batch == 1,
         listener=Listener(),
     )
-    return open_adversary(subject, ground.plan, head, clean, ground.probe, CPU, options)
+    return open_adversary(subject, ground.attacked, head, clean, ground.probe, CPU, options)

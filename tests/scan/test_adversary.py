@@ -105,7 +105,7 @@ def test_a_layer_must_be_scored(tmp_path: Path) -> None:
     adversary = opened(saved(tmp_path, graphs.conv_net()), samples=4)
     assert adversary.objective("layer:relu").tensors[0].tensor == "relu"
     with pytest.raises(
-        DataError, match=r"'layer:conv' aims at a tensor that is not scored; .*--la"
+        DataError, match=r"'layer:conv' aims at a tensor that is not scored, .*--la"
     ):
         adversary.objective("layer:conv")
     wide = opened(tmp_path / "model.onnx", samples=4, layers=("all",))

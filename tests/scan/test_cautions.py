@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lsa_onnx.evaluation import cautions as evaluating
-from lsa_onnx.report.document import Accuracy, LayerScore, ObserverCheck, ReportWarning
+from lsa_onnx.report.document import Accuracy, Executions, LayerScore, ObserverCheck, ReportWarning
 from lsa_onnx.scan import attack_checks, choosing
 from lsa_onnx.scan import cautions as module
 from lsa_onnx.scan.attack_checks import Attempt
@@ -80,6 +80,11 @@ RAISED: list[tuple[Change, str, str]] = [
     (with_score(nonfinite_samples=1), "not-finite", "'a' gave NaN or infinity"),
     (with_score(undefined_samples=1), "near-zero-norm", "'a' had a clean norm near zero"),
     (
+        with_score(executions=Executions("if_0/then_branch", 0, 1, 0.5, 16, 2, [0.1])),
+        "control-flow-changed",
+        "how often 'if_0/then_branch' ran",
+    ),
+    (
         with_score(relative_error=layer_score("a", 2e-6, 1.0, 0.0).relative_error),
         "numerical-floor",
         "'a' moved by less than 10 times the rounding",
@@ -118,6 +123,7 @@ def test_a_flaw_raises_its_caution_alone(change: Change, code: str, said: str) -
         with_(accuracy=Accuracy(0.01, 30, (0.0, 0.02)), classes=None),
         with_score(relative_error=layer_score("a", 2.2e-6, 1.0, 0.0).relative_error),
         with_score(relative_error=layer_score("a", 0.0, 1.0, 0.0).relative_error),
+        with_score(executions=Executions("loop/body", 3, 3, 3.0, 0, 0, [0.1, 0.2, 0.3])),
         with_(layers=[], results=[], mvl=mvl_list("pgd", [])),
     ],
 )

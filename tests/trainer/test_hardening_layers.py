@@ -42,6 +42,19 @@ class TestLayers:
         assert list(result.layers) == ["r"]
         assert result.layers_from.startswith("no layer stands out in the report; ")
 
+    def test_those_that_training_cannot_read_are_left_out(
+        self, model: Path, samples: Path, tmp_path: Path
+    ) -> None:
+        report = self.scanned(model, samples, layers=("all",))
+        inside = dataclasses.replace(report.layers[0], tensor="inner", body="loop_0/body")
+        listed = dataclasses.replace(report.mvl, layers=["inner", "r"])
+        changed = dataclasses.replace(report, layers=[inside, *report.layers], mvl=listed)
+        write_json(changed, tmp_path / "scan.json")
+        how = options(samples, mvl=(), report=tmp_path / "scan.json", epochs=1, force=True)
+        result = harden(model, tmp_path / "hard.onnx", how)
+        assert list(result.layers) == ["r"]
+        assert "without 'inner' (in a body, or not of floats)" in result.layers_from
+
     def test_of_another_model(self, model: Path, samples: Path, tmp_path: Path) -> None:
         other = graphs.save(fragile.mlp(opset=16), tmp_path / "other.onnx")
         write_json(self.scanned(other, samples), tmp_path / "scan.json")

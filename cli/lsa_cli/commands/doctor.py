@@ -10,6 +10,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from lsa_cli.checks import check_option, custom_ops_option, require_safe
 from lsa_cli.options import input_options
 from lsa_cli.terminal import results
 from lsa_cli.training import INSTALL, missing_packages
@@ -39,13 +40,21 @@ _PACKAGES = ("onnx", "onnxruntime-gpu", "onnxruntime", "numpy", "torch")
 @click.command("doctor")
 @click.argument("model", type=click.Path(), required=False)
 @input_options
-def command(model: str | None, range_: tuple[float, float] | None, **spec: object) -> None:
+@custom_ops_option
+@check_option
+def command(
+    model: str | None,
+    range_: tuple[float, float] | None,
+    custom_ops: tuple[str, ...],
+    **spec: object,
+) -> None:
     """Check this machine; with MODEL, what a scan of it would score, and whether it can be hardened."""
     _print("This machine", _machine())
     if model is not None:
-        options = ScanOptions(samples=2, range=range_, device="auto", **spec)  # type: ignore[arg-type]
+        require_safe(model, libraries=custom_ops)
+        options = ScanOptions(samples=2, range=range_, custom_ops=custom_ops, **spec)  # type: ignore[arg-type]
         subject = open_subject(model, options)
-        device = resolve_device("auto")
+        device = resolve_device(options.device, custom_ops)
         ground = lay_groundwork(subject, options, device)
         instrument = build_instrument(subject, ground, device)
         rows = [*_model(subject, instrument), ("Gradient", _gradient(subject, ground, device))]
@@ -111,7 +120,7 @@ def _gradient(subject: Subject, ground: Groundwork, device: Device) -> str:
     alone = ground.plan.fixed_batch == 1
     clean = run_clean(subject, head, device, 1, one_by_one=alone, listener=Listener())
     options = AttackOptions()
-    adversary = open_adversary(subject, ground.plan, head, clean, ground.probe, device, options)
+    adversary = open_adversary(subject, ground.attacked, head, clean, ground.probe, device, options)
     try:
         adversary.prepare(Pgd(eps=0.0))
     except ModelError as error:

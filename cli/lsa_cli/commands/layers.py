@@ -7,6 +7,7 @@ import json as json_format
 
 import click
 
+from lsa_cli.checks import check_option, custom_ops_option, require_safe
 from lsa_cli.options import device_option, layers_option, model_argument
 from lsa_cli.output import require_writable
 from lsa_cli.terminal import results
@@ -15,24 +16,35 @@ from lsa_onnx.layers import plan_layers
 from lsa_onnx.model import load_model
 from lsa_onnx.report import print_layers
 from lsa_onnx.runtime.devices import resolve_device
-from lsa_onnx.runtime.inspection import tensor_types
+from lsa_onnx.runtime.inspection import survey
 
 
 @click.command("layers")
 @model_argument
 @layers_option("activations")
 @device_option
+@custom_ops_option
+@check_option
 @click.option("--json", metavar="FILE|-", help="Write the list as JSON; - for stdout.")
-def command(model: str, layers: tuple[str, ...], device: str, json: str | None) -> None:
+def command(
+    model: str,
+    layers: tuple[str, ...],
+    device: str,
+    custom_ops: tuple[str, ...],
+    json: str | None,
+) -> None:
     """List the layers of MODEL that a scan would score, and every other tensor with the reason."""
+    require_safe(model, libraries=custom_ops)
     require_writable({"--json": json}, [model])
     loaded = load_model(model)
-    types = tensor_types(loaded.proto, loaded.folder, resolve_device(device))
-    plan = plan_layers(loaded.proto, types, layers)
+    plan = plan_layers(survey(loaded.proto, loaded.folder, resolve_device(device, custom_ops)), layers)
     if json is None:
         print_layers(plan.layers, plan.not_scored, results())
         return
-    text = json_format.dumps(dataclasses.asdict(plan), indent=2)
+    listed = dataclasses.asdict(plan)
+    # Where a layer is, its own record says too.
+    del listed["sources"]
+    text = json_format.dumps(listed, indent=2)
     if json == "-":
         click.echo(text)
     else:

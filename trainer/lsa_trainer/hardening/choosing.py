@@ -78,25 +78,34 @@ def _require_same_model(report: Report, subject: Subject, path: str) -> None:
 
 def _of_report(report: Report, where: str) -> Chosen:
     """The MVL list; where no layer stands out, the one that moves most."""
-    mvl = report.mvl
-    if mvl.layers:
-        return Chosen(
-            tuple(mvl.layers), f"the MVL list of {where} under {mvl.perturbation}", report
-        )
+    mvl, plain = report.mvl, _plain_tensors(report)
+    listed = tuple(name for name in mvl.layers if name in plain)
+    left_out = [name for name in mvl.layers if name not in plain]
+    without = f", without {', '.join(map(repr, left_out))} (in a body, or not of floats)"
+    origin = f"the MVL list of {where} under {mvl.perturbation}{without if left_out else ''}"
+    if listed:
+        return Chosen(listed, origin, report)
     moved = {
         score.tensor: score.relative_error.mean
         for result in report.perturbations
         if result.name == mvl.perturbation
         for score in result.layers
-        if score.relative_error.mean is not None
+        if score.relative_error.mean is not None and score.tensor in plain
     }
     if not moved:
         raise DataError(
-            f"{where} scored no layer, so there is none to regularise; name some with --mvl"
+            f"{where} scored no layer that can be regularised, a float tensor of the main graph; "
+            "name some with --mvl"
         )
     most = max(moved, key=lambda name: moved[name])
+    none = "no layer that can be regularised" if left_out else "no layer"
     return Chosen(
         (most,),
-        f"no layer stands out in {where}; this one moves most under {mvl.perturbation}",
+        f"{none} stands out in {where}; this one moves most under {mvl.perturbation}",
         report,
     )
+
+
+def _plain_tensors(report: Report) -> set[str]:
+    """What training can read: floats of the main graph."""
+    return {info.tensor for info in report.layers if info.body is None and info.reading is None}

@@ -1,0 +1,72 @@
+"""The chosen layers as float tensors of the main graph, which is all that scoring knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lsa_onnx.layers.operators import FLOAT_ELEMENTS
+from lsa_onnx.rewrite.carry_out import carry_out
+from lsa_onnx.rewrite.readings import Reading, add_readings
+
+if TYPE_CHECKING:
+    import onnx
+
+    from lsa_onnx.layers.plan import LayerPlan
+    from lsa_onnx.layers.survey import Survey
+
+
+@dataclass(frozen=True)
+class Read:
+    """Where the numbers of a layer are.
+
+    Attributes:
+        tensor: A float tensor of the main graph.
+        element: Its ONNX element type.
+        executions: Whether its first axis counts how often the layer's body ran.
+    """
+
+    tensor: str
+    element: int
+    executions: bool
+
+
+@dataclass(frozen=True)
+class Readable:
+    """A model that has every chosen layer as a float tensor of its main graph.
+
+    ``reads`` maps layers, by their names in the report, to those tensors.
+    """
+
+    model: onnx.ModelProto
+    reads: dict[str, Read]
+
+
+def make_readable(model: onnx.ModelProto, survey: Survey, plan: LayerPlan) -> Readable:
+    """Bring the layers of ``plan`` to the main graph, and make floats of them.
+
+    Args:
+        model: The surveyed model, or one that was made of it and has all of its tensors.
+        survey: What is known of its tensors.
+        plan: The layers.
+    """
+    wanted: dict[str, list[str]] = {}
+    for source in plan.sources.values():
+        if source.body is not None:
+            wanted.setdefault(source.body, []).append(source.tensor)
+    carried = carry_out(model, wanted) if wanted else None
+    places = {
+        name: source.tensor
+        if source.body is None or carried is None
+        else carried.names[source.body, source.tensor]
+        for name, source in plan.sources.items()
+    }
+    found = {name: survey.readings.of(place) for name, place in places.items()}
+    readings = {name: each for name, each in found.items() if isinstance(each, Reading)}
+    reads = {
+        name: Read(each.result, FLOAT_ELEMENTS[each.dtype], plan.sources[name].body is not None)
+        for name, each in readings.items()
+    }
+    base = carried.model if carried else model
+    nodes = [each for each in readings.values() if each.nodes]
+    return Readable(add_readings(base, nodes) if nodes else base, reads)
