@@ -49,7 +49,7 @@ def branching() -> onnx.ModelProto:
     return model(nodes, [value("x", ["N", 4])], [value("y", ["N", 3])], constants)
 
 
-def recurrent(*, until: float | None = None) -> onnx.ModelProto:
+def recurrent(*, until: float | None = None, batch: int | str = "N") -> onnx.ModelProto:
     """A Loop: state = tanh(state u) + state, three times, or while its sum is below ``until``."""
     limit = np.asarray(np.inf if until is None else until, np.float32)
     rounds = ROUNDS if until is None else 50
@@ -83,7 +83,7 @@ def recurrent(*, until: float | None = None) -> onnx.ModelProto:
         "rounds": np.asarray(rounds, np.int64),
         "limit": limit,
     }
-    return model(outside, [value("x", ["N", 4])], [value("y", ["N", 3])], constants)
+    return model(outside, [value("x", [batch, 4])], [value("y", [batch, 3])], constants)
 
 
 def moved_by_round(x: Array, *, until: float | None = None) -> list[Array]:

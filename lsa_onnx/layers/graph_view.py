@@ -65,7 +65,9 @@ class GraphView:
         self.outputs = frozenset(self.returned)
         self.names = stable_names(graph)
         self.by_name = {self.name(node): node for node in graph.node}
-        self.sizes: Mapping[str, int] = _constant_sizes(graph, varying, outer.sizes if outer else {})
+        self.sizes: Mapping[str, int] = _constant_sizes(
+            graph, varying, outer.sizes if outer else {}
+        )
         self._goes_on = goes_on
 
     @classmethod

@@ -59,9 +59,7 @@ class Obstacles:
         self._readings = readings
         self._batches = batches
         self._inside = inside
-        self.random: Causes = self._caused(
-            list(_random_nodes(view)), outer.random if outer else {}
-        )
+        self.random: Causes = self._caused(list(_random_nodes(view)), outer.random if outer else {})
         self.value_shaped: Causes = self._caused(
             list(_value_shaped_nodes(view)), outer.value_shaped if outer else {}
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lsa_onnx.layers.operators import FLOAT_ELEMENTS
-from lsa_onnx.rewrite.carry_out import carry_out
+from lsa_onnx.rewrite.carry_out import CarriedOut, carry_out
 from lsa_onnx.rewrite.readings import Reading, add_readings
 
 if TYPE_CHECKING:
@@ -48,25 +48,22 @@ def make_readable(model: onnx.ModelProto, survey: Survey, plan: LayerPlan) -> Re
     Args:
         model: The surveyed model, or one that was made of it and has all of its tensors.
         survey: What is known of its tensors.
-        plan: The layers.
+        plan: The layers; one that cannot be carried out of a body of ``model`` is not read.
     """
     wanted: dict[str, list[str]] = {}
     for source in plan.sources.values():
         if source.body is not None:
             wanted.setdefault(source.body, []).append(source.tensor)
-    carried = carry_out(model, wanted) if wanted else None
+    carried = carry_out(model, wanted) if wanted else CarriedOut(model, {}, {})
     places = {
-        name: source.tensor
-        if source.body is None or carried is None
-        else carried.names[source.body, source.tensor]
+        name: carried.names.get((source.body, source.tensor)) if source.body else source.tensor
         for name, source in plan.sources.items()
     }
-    found = {name: survey.readings.of(place) for name, place in places.items()}
+    found = {name: survey.readings.of(place) for name, place in places.items() if place}
     readings = {name: each for name, each in found.items() if isinstance(each, Reading)}
     reads = {
         name: Read(each.result, FLOAT_ELEMENTS[each.dtype], plan.sources[name].body is not None)
         for name, each in readings.items()
     }
-    base = carried.model if carried else model
     nodes = [each for each in readings.values() if each.nodes]
-    return Readable(add_readings(base, nodes) if nodes else base, reads)
+    return Readable(add_readings(carried.model, nodes) if nodes else carried.model, reads)

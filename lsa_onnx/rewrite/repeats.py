@@ -145,10 +145,9 @@ class Repeats:
         """Whether inference took a state to keep its shape, and did not find out that it does."""
         if self._keeps_shape(node, link) or self.known.rank(link.name) is None:
             return False
-        ends_anyhow = self.fixed_dims(link.returned) is None
-        return self.known.rank(link.returned) is None or (
-            ends_anyhow and self.fixed_dims(link.name) is not None
-        )
+        if self.known.rank(link.returned) is None:
+            return True
+        return self.fixed_dims(link.name) is not None and self.fixed_dims(link.returned) is None
 
     def _keeps_shape(self, node: onnx.NodeProto, link: Link) -> bool:
         # ONNX Runtime refuses a Scan that changes the shape of a state.
@@ -224,7 +223,7 @@ def _hold_constants(graph: onnx.GraphProto) -> None:
     returned = {value.name for value in graph.output}
     for index in reversed(range(len(graph.node))):
         node = graph.node[index]
-        if node.op_type != "Constant" or node.output[0] in returned:
+        if not is_standard(node, ("Constant",)) or node.output[0] in returned:
             continue
         value = constant_node_value(node)
         if value is not None:

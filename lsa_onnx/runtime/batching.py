@@ -9,7 +9,7 @@ batch brings (the numerical floor of a score).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -102,6 +102,7 @@ class BatchProbe:
         elements: Mapping[str, int],
         outputs: Sequence[str],
         executions: Mapping[str, int | None] | None = None,
+        freed: Callable[[], onnx.ModelProto] | None = None,
     ) -> None:
         """Prepare.
 
@@ -114,6 +115,7 @@ class BatchProbe:
             outputs: Names of the model's outputs.
             executions: The tensors whose first axis counts executions of a body → elements of one
                 execution and sample, where they are known.
+            freed: Makes the model with its batch freed; ``rebatch`` by default.
         """
         self._model = model
         self._folder = folder
@@ -122,6 +124,7 @@ class BatchProbe:
         self._elements = dict(elements)
         self._outputs = list(outputs)
         self._executions = dict(executions or {})
+        self._freed = freed or (lambda: rebatch(model))
 
     def plan(self, feeds: Mapping[str, Array], native_because: str | None = None) -> BatchPlan:
         """Run the samples and decide.
@@ -157,7 +160,8 @@ class BatchProbe:
             parts[-1][name] = element
             held += size
         given = (self._model, self._folder, self._device, self._layout)
-        return [BatchProbe(*given, part, self._outputs, self._executions) for part in parts]
+        rest = (self._outputs, self._executions, self._freed)
+        return [BatchProbe(*given, part, *rest) for part in parts]
 
     def _plan_part(
         self, feeds: Mapping[str, Array], native_because: str | None = None
@@ -173,7 +177,7 @@ class BatchProbe:
             why = "the input has no batch axis" if alone else "only one sample to try"
             return self._native(singles, f"{why}: one sample per run")
         try:
-            model = self._model if self._layout.free else rebatch(self._model)
+            model = self._model if self._layout.free else self._freed()
             together = self._session(model, names).run(feeds, names)
         except ModelError as error:
             return self._native(singles, f"a batch does not run ({error}): one sample per run")

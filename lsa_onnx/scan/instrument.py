@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lsa_onnx.errors import DataError, ModelError
+from lsa_onnx.errors import DataError
 from lsa_onnx.layers import LayerPlan, Read, Readable, Survey, make_readable, plan_layers
 from lsa_onnx.report.document import LayerInfo, NotScored
 from lsa_onnx.report.text import size as size_text
 from lsa_onnx.rewrite import rebatch
-from lsa_onnx.rewrite.bodies import bodies
 from lsa_onnx.runtime.batching import BatchPlan, BatchProbe
 from lsa_onnx.runtime.devices import Device
-from lsa_onnx.runtime.inspection import shapes_for, survey
+from lsa_onnx.runtime.inspection import survey
 from lsa_onnx.runtime.memory import (
     batch_size,
     bytes_per_sample,
@@ -27,7 +25,7 @@ from lsa_onnx.runtime.memory import (
     give_back_memory,
 )
 from lsa_onnx.runtime.scoring import ScoringSession
-from lsa_onnx.runtime.session import Session, SessionPlan
+from lsa_onnx.scan.inside import collectable, executions, single_because
 from lsa_onnx.scan.options import ScanOptions, SubjectOptions
 from lsa_onnx.scan.subject import Subject
 
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 _PROBE_SAMPLES = 2
-_ONCE = SessionPlan(optimisation="none", lean=True, prepack=False)
 
 
 @dataclass(frozen=True)
@@ -102,13 +99,30 @@ def lay_groundwork(subject: Subject, options: ScanOptions, device: Device) -> Gr
     found = survey(subject.model.proto, subject.model.folder, device)
     chosen = plan_layers(found, options.layers)
     probe = _probe_feeds(subject)
-    chosen = _collectable(subject, found, chosen, device, probe)
+    chosen = collectable(subject, found, chosen, device, probe)
     readable = make_readable(subject.prepared, found, chosen)
-    running = lay_batches(subject, options, device, readable)
+    running = lay_batches(
+        subject,
+        options,
+        device,
+        readable,
+        lambda: _freed(subject.prepared, readable, found, chosen),
+    )
     attacked = running.plan
     if readable.model is not subject.prepared:
         attacked = _without_readings(running.plan, subject.prepared, chosen)
     return Groundwork(**vars(running), chosen=chosen, reads=readable.reads, attacked=attacked)
+
+
+def _freed(
+    prepared: onnx.ModelProto, readable: Readable, found: Survey, chosen: LayerPlan
+) -> onnx.ModelProto:
+    """The readable model with its batch freed.
+
+    Freed first: what stands for a branch that is not taken would keep the old batch.
+    """
+    first = make_readable(rebatch(prepared), found, chosen)
+    return first.model if first.reads == readable.reads else rebatch(readable.model)
 
 
 def _without_readings(plan: BatchPlan, prepared: onnx.ModelProto, chosen: LayerPlan) -> BatchPlan:
@@ -124,6 +138,7 @@ def lay_batches(
     options: SubjectOptions,
     device: Device,
     readable: Readable | None = None,
+    freed: Callable[[], onnx.ModelProto] | None = None,
 ) -> Running:
     """Find out how the model can be run.
 
@@ -132,6 +147,7 @@ def lay_batches(
         options: How large a batch or its memory may be.
         device: Where to run.
         readable: The model to run instead, in which the layers to score can be read.
+        freed: Makes that model with its batch freed.
 
     Raises:
         DataError: The memory bound is below what one sample needs.
@@ -146,8 +162,9 @@ def lay_batches(
         subject.layout,
         {read.tensor: read.element for read in readable.reads.values()},
         subject.outputs,
-        _executions(subject, readable, device, probe),
-    ).plan(probe, _single_because(subject))
+        executions(subject, readable, device, probe),
+        freed,
+    ).plan(probe, single_because(subject))
     give_back_memory()
     batch, estimate = _batch(subject, plan, options)
     return Running(plan, probe, batch, estimate)
@@ -181,78 +198,6 @@ def build_instrument(subject: Subject, ground: Groundwork, device: Device) -> In
     return Instrument(
         session, ground, layers, [plan.sizes[place] for place in places], left.not_scored
     )
-
-
-def _executions(
-    subject: Subject, readable: Readable, device: Device, probe: Mapping[str, Array]
-) -> dict[str, int | None]:
-    """The tensors that count executions → elements of one, where that is known without a run."""
-    names = [read.tensor for read in readable.reads.values() if read.executions]
-    if not names:
-        return {}
-    alone = {name: subject.layout.feed(x[:1]).shape for name, x in probe.items()}
-    shapes = shapes_for(readable.model, subject.model.folder, device, alone)
-    found = {name: shapes[name] for name in names}
-    return {name: _size(shape[1:]) if shape else None for name, shape in found.items()}
-
-
-def _size(shape: Sequence[int | str | None] | None) -> int | None:
-    """Elements of a tensor of this shape, ``None`` where it is not settled."""
-    if shape is None or not all(isinstance(size, int) for size in shape):
-        return None
-    return math.prod(size for size in shape if isinstance(size, int))
-
-
-def _single_because(subject: Subject) -> str | None:
-    """Why samples must not share a run: one's values would decide how the others are computed."""
-    found = (body for body in bodies(subject.model.proto) if body.executed_by_values)
-    return next(
-        (
-            f"the values of the input decide whether and how often {body.path!r} runs: one sample per run"
-            for body in found
-        ),
-        None,
-    )
-
-
-def _collectable(
-    subject: Subject,
-    found: Survey,
-    chosen: LayerPlan,
-    device: Device,
-    probe: Mapping[str, Array],
-) -> LayerPlan:
-    """The plan without tensors of bodies whose shape changes from one iteration to the next.
-
-    ONNX Runtime collects iterations of one shape only. Where no inference settles the shape, one
-    run shows it.
-    """
-    doubtful = [info.tensor for info in chosen.layers if info.body and _size(info.shape) is None]
-    feeds = {name: subject.layout.feed(x[:1]) for name, x in probe.items()}
-
-    def runs(names: Sequence[str]) -> bool:
-        others = dict.fromkeys(set(doubtful) - set(names), "")
-        readable = make_readable(subject.prepared, found, chosen.without(others))
-        try:
-            Session(readable.model, device, subject.model.folder, _ONCE).run(feeds)
-        except ModelError:
-            return False
-        return True
-
-    if not doubtful or runs(doubtful) or not runs(()):
-        return chosen
-    reason = "its shape changes from one iteration to the next"
-    return chosen.without(dict.fromkeys(_failing(doubtful, runs), reason))
-
-
-def _failing(names: Sequence[str], runs: Callable[[Sequence[str]], bool]) -> list[str]:
-    """Those of ``names``, which do not all run, that do not run; found by halving."""
-    if runs(names):
-        return []
-    if len(names) == 1:
-        return list(names)
-    middle = len(names) // 2
-    return [*_failing(names[:middle], runs), *_failing(names[middle:], runs)]
 
 
 def _probe_feeds(subject: Subject) -> dict[str, Array]:

@@ -256,5 +256,5 @@ def test_linear_in_nodes() -> None:
         assert len(bodies(proto)) == 2 * (len(proto.graph.node) - 1)
         return time.perf_counter() - start
 
-    small, large = chain(100), chain(800)
+    small, large = chain(60), chain(480)
     assert min(seconds(large) for _ in range(3)) < 30 * min(seconds(small) for _ in range(3))

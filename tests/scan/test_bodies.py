@@ -70,11 +70,14 @@ def test_a_branch_that_no_sample_takes_is_not_executed(tmp_path: Path) -> None:
     assert score(report, "pairs", "else_out").status == "ok"
 
 
-def test_a_loop_is_scored_round_by_round_in_a_batch(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("batch", "mode"), [("N", "free"), (1, "rebatched")])
+def test_a_loop_is_scored_round_by_round_in_a_batch(
+    tmp_path: Path, batch: int | str, mode: str
+) -> None:
     x = graphs.samples(1, 7, 4)
     x_adv = np.clip(x + 0.1, 0, 1)
-    report = scan_pairs(tmp_path, control_flow.recurrent(), x, x_adv)
-    assert report.run.batch_mode == "free"
+    report = scan_pairs(tmp_path, control_flow.recurrent(batch=batch), x, x_adv)
+    assert report.run.batch_mode == mode
     pairs = [
         (control_flow.moved_by_round(a), control_flow.moved_by_round(b))
         for a, b in zip(x, x_adv, strict=True)
