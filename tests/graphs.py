@@ -26,6 +26,7 @@ ELEMENTS = {
     "bfloat16": TensorProto.BFLOAT16,
     "float32": TensorProto.FLOAT,
     "float64": TensorProto.DOUBLE,
+    "int32": TensorProto.INT32,
     "int64": TensorProto.INT64,
     "bool": TensorProto.BOOL,
 }

@@ -30,6 +30,7 @@ from lsa_onnx.scan.instrument import Running, lay_batches
 from lsa_onnx.scan.keeping import open_keeper
 from lsa_onnx.scan.listener import Listener
 from lsa_onnx.scan.options import EvaluationOptions
+from lsa_onnx.scan.promotion import announce_promotion
 from lsa_onnx.scan.subject import Subject, open_subject
 
 
@@ -51,7 +52,7 @@ def evaluate(
     """
     options, listener = options or EvaluationOptions(), listener or Listener()
     started = time.perf_counter()
-    device = resolve_device(options.device)
+    device = resolve_device(options.device, options.custom_ops)
     subject = open_subject(str(model), options)
     attacks = _attacks(options, subject)
     head = find_head(subject.model.proto, lowest_wins=options.decision == "min")
@@ -104,6 +105,7 @@ def _attacks(options: EvaluationOptions, subject: Subject) -> list[list[tuple[At
 def _announce(bench: Bench, device: Device, listener: Listener) -> None:
     if device.note:
         listener.message(device.note)
+    announce_promotion(bench.subject, listener)
     if bench.subject.dataset.labels is None:
         listener.message("no labels: the model's own clean predictions are what must not change")
     if bench.clean.accuracy is not None:

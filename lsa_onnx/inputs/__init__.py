@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from lsa_onnx.inputs.dataset import Dataset
-from lsa_onnx.inputs.held import held_rows, parse_hold
+from lsa_onnx.inputs.held import held_rows, held_whole, parse_hold
+from lsa_onnx.inputs.ids import Ids
 from lsa_onnx.inputs.opening import open_data
 from lsa_onnx.inputs.pairs import open_perturbed
 from lsa_onnx.inputs.sidecar import load_spec, sidecar_path, write_sidecar
@@ -17,16 +18,18 @@ from lsa_onnx.inputs.spec import (
     parse_range,
     resolve_layout,
 )
-from lsa_onnx.inputs.synthetic import synthetic_data
+from lsa_onnx.inputs.synthetic import synthetic_data, synthetic_ids
 
 __all__ = [
     "Dataset",
+    "Ids",
     "InputSpec",
     "Layout",
     "SampleShape",
     "as_layout",
     "channel_count",
     "held_rows",
+    "held_whole",
     "load_spec",
     "open_data",
     "open_perturbed",
@@ -36,5 +39,6 @@ __all__ = [
     "resolve_layout",
     "sidecar_path",
     "synthetic_data",
+    "synthetic_ids",
     "write_sidecar",
 ]

@@ -79,6 +79,18 @@ class StoredArray:
     def __len__(self) -> int:
         return self.shape[0]
 
+    def whole(self) -> Array:
+        """All of it, of ``shape``, as stored.
+
+        Raises:
+            DataError: as ``select``.
+        """
+        if self.shape:
+            return self.select().read(0, len(self))
+        with reading(self.path), self.opener() if self.opener else self.path.open("rb") as stream:
+            stream.read(self.offset)
+            return self._whole(stream)
+
     def select(self, index: Index | None = None) -> Rows:
         """The samples ``index`` ``(n,)``, all of them by default.
 
@@ -147,8 +159,12 @@ class NpzFile:
         """Names of the arrays, in the order of the file."""
         return list(self._members)
 
-    def array(self, key: str) -> StoredArray:
+    def array(self, key: str, *, single: bool = False) -> StoredArray:
         """The array ``key``.
+
+        Args:
+            key: its name.
+            single: accept a single value, of shape ().
 
         Raises:
             DataError: there is none, it holds Python objects, or its header is damaged.
@@ -167,17 +183,22 @@ class NpzFile:
 
         with reading(self.path), opener() as stream:
             size_bytes = min(info.file_size, info.compress_size * _MOST_INFLATION)
-            return _npy_array(self.path, name, stream, size_bytes, opener)
+            return _npy_array(self.path, name, stream, size_bytes, opener, single=single)
 
 
-def npy_file(path: Path) -> StoredArray:
+def npy_file(path: Path, *, single: bool = False) -> StoredArray:
     """The array of an .npy file.
+
+    Args:
+        path: the file.
+        single: accept a single value, of shape ().
 
     Raises:
         DataError: it holds Python objects, or is damaged, or may not be read.
     """
     with reading(path), path.open("rb") as stream:
-        return _npy_array(path, repr(str(path)), stream, path.stat().st_size, None)
+        size_bytes = path.stat().st_size
+        return _npy_array(path, repr(str(path)), stream, size_bytes, None, single=single)
 
 
 def idx_file(path: Path, *, gzipped: bool) -> StoredArray:
@@ -212,7 +233,13 @@ def is_idx(head: bytes) -> bool:
 
 
 def _npy_array(
-    path: Path, name: str, stream: IO[bytes], size_bytes: int, opener: Opener | None
+    path: Path,
+    name: str,
+    stream: IO[bytes],
+    size_bytes: int,
+    opener: Opener | None,
+    *,
+    single: bool,
 ) -> StoredArray:
     try:
         shape, fortran, dtype = _npy_header(stream)
@@ -222,7 +249,7 @@ def _npy_array(
         ) from error
     _require_numbers(name, dtype)
     offset = stream.tell()
-    if not shape:
+    if not (shape or single):
         raise DataError(
             f"{name} is a single value of shape (); accepted is an array with one row per sample"
         )

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from lsa_onnx.errors import DataError
 from lsa_onnx.inputs.arrays import NpzFile, StoredArray, idx_file, is_idx, npy_file
+from lsa_onnx.inputs.geometry import fits
 from lsa_onnx.inputs.guard import reading
+from lsa_onnx.inputs.spec import SampleShape
+
+Array = NDArray[Any]
 
 _LABEL_KEYS = ("y", "labels", "label")
 
@@ -22,6 +30,37 @@ class Found:
     extra: dict[str, StoredArray] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
+    def take_whole(self, shapes: Mapping[str, SampleShape]) -> dict[str, Array]:
+        """Take out of ``extra`` what is one value of such a shape for all samples."""
+        stored = {name: self.extra[name] for name in shapes if name in self.extra}
+        names = [name for name, array in stored.items() if is_whole(array.shape, shapes[name])]
+        return {name: as_whole(self.extra.pop(name), shapes[name]) for name in names}
+
+    def require_lengths(self) -> None:
+        """Hold ``extra`` to one row per sample.
+
+        Raises:
+            DataError: an array has another number.
+        """
+        for name, array in self.extra.items():
+            if array.shape[:1] != self.x.shape[:1]:
+                rows = f"{len(array)} rows" if array.shape else "a single value"
+                raise DataError(
+                    f"{array.name} holds {rows} for the model input {name!r}, {self.x.name} holds "
+                    f"{len(self.x)} samples; give one row per sample"
+                )
+
+
+def is_whole(stored: tuple[int, ...], shape: SampleShape) -> bool:
+    """Whether an array of the shape ``stored`` is one value of ``shape``; a scalar has one element."""
+    return fits(stored, shape) or (not shape and math.prod(stored) == 1)
+
+
+def as_whole(stored: StoredArray, shape: SampleShape) -> Array:
+    """What ``stored`` holds, for an input of ``shape``."""
+    found = stored.whole()
+    return found if shape else found.reshape(())
+
 
 def from_npz(
     path: Path,
@@ -33,6 +72,7 @@ def from_npz(
     input_names: Sequence[str] = (),
     x_names: Sequence[str] = ("x", "x_test"),
     use_labels: bool = True,
+    single: Collection[str] = (),
 ) -> Found:
     """Choose from an .npz: the keys given, else the model's input, ``x_names``, the only arrays.
 
@@ -46,6 +86,7 @@ def from_npz(
             one is neither samples nor labels.
         x_names: usual names of the samples' array, best first.
         use_labels: whether to look for labels.
+        single: inputs whose array may be a single value, of shape ().
 
     Raises:
         DataError: a key is absent, or the arrays cannot be told apart; the keys are listed.
@@ -57,13 +98,13 @@ def from_npz(
     key = x_key or _usual_key(file.keys, (*input_names[:1], *usual))
     key = key or _only_key(file, input_names)
     labels = (y_key or _label_key(file, key, input_names)) if use_labels else None
-    found = Found(file.array(key), file.array(labels) if labels else None)
+    found = Found(file.array(key, single=key in single), file.array(labels) if labels else None)
     # z_train belongs to x_train, also where there is a z.
     part = key[1:] if key.startswith("x_") else ""
     for name in input_names[1:]:
         other = _usual_key(file.keys, (name + part, name))
         if other is not None:
-            found.extra[name] = file.array(other)
+            found.extra[name] = file.array(other, single=name in single)
     if len(file.keys) > 1:
         found.notes.append(f"array {key!r} used" + (f", labels from {labels!r}" if labels else ""))
     return found

@@ -32,6 +32,13 @@ class Samples(Protocol):
         """Samples ``start`` to ``stop``, ``(n, *sample_shape)`` in the declared range."""
 
 
+class RowSource(Protocol):
+    """Where the values of a further input come from."""
+
+    def read(self, start: int, stop: int) -> Array:
+        """Those of samples ``start`` to ``stop``, ``(n, ...)`` as stored; may be a view."""
+
+
 @dataclass(frozen=True)
 class ArraySamples:
     """Samples of a stored array, converted when read; ``index`` are their numbers in the file."""
@@ -63,7 +70,7 @@ class ArraySamples:
         """
         shape, dtype = self.rows.data.shape[1:], self.rows.data.dtype
         digest.update(f"{dtype.str} {shape}".encode())
-        unchecked = dtype == np.uint8 and not self.conversion.merges
+        unchecked = self.units.takes_all(dtype) and not self.conversion.merges
         step = max(1, CHUNK_BYTES // (int(np.prod(shape)) * dtype.itemsize))
         extents = []
         for start in range(0, len(self), step):
@@ -72,7 +79,7 @@ class ArraySamples:
             if not unchecked:
                 rows, name_of = self._converted(start, stop)
                 extents.append(self.units.extent(rows, self.source, name_of))
-        if extents and dtype != np.uint8:
+        if extents and not self.units.takes_all(dtype):
             low, high = min(low for low, _ in extents), max(high for _, high in extents)
             self.units.require_inside(low, high, self.source)
 
@@ -101,6 +108,7 @@ class Dataset:
         classes: class names by number, or ``None``.
         notes: what was done to the data, for the report.
         extra: further model inputs by name, of the same selection.
+        whole: model inputs without samples, by name: one value for all.
     """
 
     def __init__(
@@ -116,11 +124,13 @@ class Dataset:
         labels: Labels | None = None,
         classes: Sequence[str] | None = None,
         notes: Sequence[str] = (),
-        extra: Mapping[str, Rows] | None = None,
+        extra: Mapping[str, RowSource] | None = None,
+        whole: Mapping[str, Array] | None = None,
         synthetic: bool = False,
     ) -> None:
         self._samples = samples
         self.extra = dict(extra or {})
+        self.whole = dict(whole or {})
         self.source = source
         self.synthetic = synthetic
         self.fingerprint = fingerprint

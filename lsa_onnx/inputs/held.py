@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lsa_onnx.errors import DataError
-from lsa_onnx.inputs.arrays import Rows, StoredArray, npy_file
-from lsa_onnx.inputs.choose import from_npz
+from lsa_onnx.inputs.arrays import NpzFile, Rows, StoredArray, npy_file
+from lsa_onnx.inputs.choose import as_whole, from_npz, is_whole
 from lsa_onnx.inputs.detect import detect
+from lsa_onnx.inputs.spec import SampleShape
 
 if TYPE_CHECKING:
     from lsa_onnx.inputs.dataset import Dataset
+
+Array = NDArray[Any]
 
 
 def parse_hold(text: str) -> tuple[str, str]:
@@ -46,13 +50,8 @@ def held_rows(name: str, value: str, shape: tuple[int | None, ...], dataset: Dat
         DataError: It cannot be read, or holds another number of rows, or rows of another shape.
     """
     if not Path(value).exists():
-        number = _number(value)
-        if number is None:
-            raise DataError(
-                f"--hold {name}={value}: no such file, and {value!r} is not a number; give an npy, an "
-                "npz or a number"
-            )
-        sizes = [size or 1 for size in shape]
+        number = _given_number(name, value)
+        sizes = [1 if size is None else size for size in shape]
         return Rows(np.broadcast_to(np.float64(number), (len(dataset), *sizes)), None)
     stored = _stored(name, Path(value))
     _require_shape(name, value, stored, shape)
@@ -64,6 +63,27 @@ def held_rows(name: str, value: str, shape: tuple[int | None, ...], dataset: Dat
             f"{dataset.available} samples; give one row per sample, or a single one for all"
         )
     return stored.select(dataset.selection)
+
+
+def held_whole(name: str, value: str, shape: SampleShape) -> Array | None:
+    """The one value, of ``shape``, that a held input takes for all samples.
+
+    Args:
+        name: The model input.
+        value: An npy, or an npz with an array of that name (or a single one). Or a number, for every
+            element.
+        shape: Of the whole input; ``None`` for a dimension that is free, which a number takes as 1.
+
+    Returns:
+        ``None`` where the file holds another shape: one row per sample, perhaps.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    if not Path(value).exists():
+        return np.full([1 if size is None else size for size in shape], _given_number(name, value))
+    stored = _stored(name, Path(value), single=not shape)
+    return as_whole(stored, shape) if is_whole(stored.shape, shape) else None
 
 
 def _require_shape(
@@ -84,18 +104,24 @@ def _require_shape(
     )
 
 
-def _number(text: str) -> float | None:
+def _given_number(name: str, text: str) -> float:
     try:
         number = float(text)
     except ValueError:
-        return None
-    return number if math.isfinite(number) else None
+        number = math.nan
+    if not math.isfinite(number):
+        raise DataError(
+            f"--hold {name}={text}: no such file, and {text!r} is not a number; give an npy, an "
+            "npz or a number"
+        )
+    return number
 
 
-def _stored(name: str, path: Path) -> StoredArray:
+def _stored(name: str, path: Path, *, single: bool = False) -> StoredArray:
     kind = detect(path)
     if kind == "npy":
-        return npy_file(path)
+        return npy_file(path, single=single)
     if kind != "npz":
         raise DataError(f"--hold {name}={str(path)!r} is {kind}; give an npy or an npz")
-    return from_npz(path, x_names=(name,), use_labels=False).x
+    keys = NpzFile(path).keys if single else ()
+    return from_npz(path, x_names=(name,), use_labels=False, single=keys).x

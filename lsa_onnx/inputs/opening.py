@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from lsa_onnx.inputs.classes import ImageSet, arrange, splits_of
 from lsa_onnx.inputs.dataset import ArraySamples, Dataset, Labels, fingerprint, select
 from lsa_onnx.inputs.detect import ACCEPTED, Kind, detect
 from lsa_onnx.inputs.geometry import plan_conversion
+from lsa_onnx.inputs.ids import Ids
 from lsa_onnx.inputs.images import Hash, ImageSamples, Survey, plan_images, survey_images
 from lsa_onnx.inputs.labels import read_as, read_text_labels, require_length
 from lsa_onnx.inputs.spec import InputSpec, SampleShape, resolve_layout
@@ -47,6 +48,7 @@ class _Request:
     split_if_any: bool
     resize: bool
     input_names: Sequence[str]
+    whole: Mapping[str, SampleShape]
     classes: bool
 
     @property
@@ -68,6 +70,8 @@ def open_data(
     split: str | None = None,
     resize: bool = False,
     input_names: Sequence[str] = (),
+    whole: Mapping[str, SampleShape] | None = None,
+    ids: Ids | None = None,
     classes: bool = True,
 ) -> Dataset:
     """Open the data at ``path``; arrays are checked whole, images as far as their headers go.
@@ -91,6 +95,9 @@ def open_data(
         resize: scale image files of another size bilinearly.
         input_names: the model's inputs, first the one that the samples are for; others are looked
             up in an npz.
+        whole: of those, inputs that need not have a row per sample, and their shapes: an array of that
+            shape is one value for all samples.
+        ids: what integers are accepted, where the samples are ids and not values of ``spec`` in ``dtype``.
         classes: whether labels are class numbers. For a model without classes they are what it should
             give: any numbers, in any shape.
 
@@ -102,7 +109,7 @@ def open_data(
         path=Path(path),
         spec=spec,
         sample_shape=tuple(sample_shape),
-        units=Units(spec, dtype),
+        units=ids or Units(spec, dtype),
         labels=None if labels is None else os.fspath(labels),
         x_key=x_key,
         y_key=y_key,
@@ -112,6 +119,7 @@ def open_data(
         split_if_any=split is not None and split.endswith(_IF_ANY),
         resize=resize,
         input_names=tuple(input_names),
+        whole=whole or {},
         classes=classes,
     )
     kind = detect(request.path)
@@ -130,7 +138,8 @@ def _open_arrays(request: _Request, kind: Kind) -> Dataset:
         )
     layout = resolve_layout(request.spec.layout, request.sample_shape)
     plan = plan_conversion(found.x.shape[1:], request.sample_shape, layout, found.x.name)
-    _require_extra_lengths(found)
+    whole = found.take_whole(request.whole)
+    found.require_lengths()
     rows = found.x.select(index)
     samples = ArraySamples(rows, plan, request.units, found.x.name, index)
     chosen = None if labels is None else labels[index]
@@ -151,6 +160,7 @@ def _open_arrays(request: _Request, kind: Kind) -> Dataset:
             *label_notes,
         ],
         extra={name: array.select(index) for name, array in found.extra.items()},
+        whole=whole,
     )
 
 
@@ -168,6 +178,7 @@ def _find_arrays(request: _Request, kind: Kind) -> Found:
             split=request.split,
             split_if_any=request.split_if_any,
             input_names=request.input_names,
+            single=[name for name, shape in request.whole.items() if not shape],
             use_labels=request.labels is None,
         )
     _refuse_npz_options(request, kind)
@@ -177,15 +188,6 @@ def _find_arrays(request: _Request, kind: Kind) -> Found:
     if kind == "npy":
         return Found(npy_file(request.path))
     return from_idx(request.path, gzipped=kind == "idx.gz", use_labels=request.labels is None)
-
-
-def _require_extra_lengths(found: Found) -> None:
-    for name, array in found.extra.items():
-        if len(array) != len(found.x):
-            text = f"{array.name} holds {len(array)} rows for the model input {name!r}"
-            raise DataError(
-                f"{text}, {found.x.name} holds {len(found.x)} samples; give one row per sample"
-            )
 
 
 def _refuse_npz_options(request: _Request, kind: Kind) -> None:
@@ -267,6 +269,11 @@ def _open_images(request: _Request, kind: Kind) -> Dataset:
 
 
 def _list_images(request: _Request, kind: Kind) -> tuple[Container, ImageSet, list[str]]:
+    if isinstance(request.units, Ids):
+        raise DataError(
+            f"{request.source} is a {kind} of images, the model takes ids of type "
+            f"{request.units.dtype}; give an npz or an npy of integers"
+        )
     _refuse_npz_options(request, kind)
     container: Container
     if kind == "folder":

@@ -9,6 +9,7 @@ import numpy as np
 
 from lsa_onnx.errors import DataError
 from lsa_onnx.inputs.dataset import Dataset, fingerprint, select
+from lsa_onnx.inputs.ids import FREE_LENGTH, Ids, RandomIds
 from lsa_onnx.inputs.spec import InputSpec, Layout, SampleShape, resolve_layout, shape_text
 from lsa_onnx.inputs.units import Units
 
@@ -72,24 +73,64 @@ def synthetic_data(
     """
     units = Units(spec, dtype)
     shape = _filled(sample_shape, resolve_layout(spec.layout, sample_shape))
+    made = UniformSamples(samples, shape, units, seed)
+    source = "synthetic (uniform in the declared range)"
+    return _made_up(made, units, source, samples, seed, sample_shape)
+
+
+def _made_up(
+    made: UniformSamples | RandomIds,
+    units: Units,
+    source: str,
+    samples: int,
+    seed: int,
+    wanted: SampleShape,
+) -> Dataset:
+    """All of ``made``, which has the shape ``wanted`` with its free dimensions set."""
     if samples < 1:
         raise DataError(f"--samples {samples} is not usable; give a number of at least 1")
     index, _ = select(samples, None, seed, "synthetic data")
-    made = UniformSamples(samples, shape, units, seed)
     notes = []
-    if None in sample_shape:
-        notes = [f"free dimensions of {shape_text(sample_shape)} set: {shape_text(shape)}"]
+    if None in wanted:
+        notes = [f"free dimensions of {shape_text(wanted)} set: {shape_text(made.shape)}"]
     return Dataset(
         made,
-        source="synthetic (uniform in the declared range)",
+        source=source,
         fingerprint=fingerprint(made.survey, None),
         selection=np.sort(index),
         available=samples,
-        sample_shape=shape,
+        sample_shape=made.shape,
         units=units,
         notes=notes,
         synthetic=True,
     )
+
+
+def synthetic_ids(
+    sample_shape: SampleShape,
+    samples: int,
+    seed: int,
+    *,
+    dtype: DTypeLike = np.int64,
+    limits: tuple[int, int] = (0, 0),
+) -> Dataset:
+    """``samples`` inputs of random ids, without labels.
+
+    Args:
+        sample_shape: Of one; a free dimension is taken as ``FREE_LENGTH``.
+        samples: How many.
+        seed: Of the ids.
+        dtype: The integer type that the model takes.
+        limits: The smallest and the largest id; without a table, 0 is the one that is sure to be valid.
+
+    Raises:
+        DataError: ``samples`` is below 1, or ``seed`` is negative.
+    """
+    shape = tuple(FREE_LENGTH if size is None else size for size in sample_shape)
+    units = Ids(dtype, limits)
+    made = RandomIds(samples, shape, units, seed)
+    source = f"synthetic (random ids of {max(units.low, 0)} to {units.high})"
+    return _made_up(made, units, source, samples, seed, sample_shape)
 
 
 def _filled(sample_shape: SampleShape, layout: Layout) -> tuple[int, ...]:

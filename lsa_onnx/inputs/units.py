@@ -40,6 +40,10 @@ class Units:
         table = spec.low + np.arange(256) * spec.width / 255
         self._bytes = np.clip(table, spec.low, spec.high).astype(self.dtype)
 
+    def takes_all(self, stored: np.dtype[Any]) -> bool:
+        """Whether every value of the type ``stored`` can be converted."""
+        return stored == np.uint8
+
     def notes(self, stored: np.dtype[Any]) -> list[str]:
         """What the report should say about values of the type ``stored``."""
         if stored != np.uint8:

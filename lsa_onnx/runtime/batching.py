@@ -173,9 +173,8 @@ class BatchProbe:
         if native_because is not None:
             return self._native(singles, native_because)
         if self._layout.leading is None or len(singles) < 2:
-            alone = self._layout.leading is None
-            why = "the input has no batch axis" if alone else "only one sample to try"
-            return self._native(singles, f"{why}: one sample per run")
+            note = self._layout.told or "only one sample to try: one sample per run"
+            return self._native(singles, note)
         try:
             model = self._model if self._layout.free else self._freed()
             together = self._session(model, names).run(feeds, names)

@@ -24,21 +24,43 @@ class Layout:
     leading: int | None
     free: bool
 
+    @property
+    def told(self) -> str | None:
+        """What one sample is, in words, where it is not a row of the input."""
+        if self.leading is not None:
+            return None
+        sizes = " x ".join("?" if size is None else str(size) for size in self.sample_shape or ())
+        if not sizes:
+            return "one sample is the whole input, a single number: it has no dimensions"
+        return f"one sample is the whole input, {sizes}: its leading dimension is not a batch"
+
     def feed(self, samples: Array) -> Array:
         """Samples, shape (n, ...), as the model takes them."""
         return samples if self.leading is not None else np.asarray(samples[0])
 
 
 def input_layout(
-    shape: Sequence[int | str | None] | None, outputs: Sequence[Sequence[int | str | None] | None]
+    shape: Sequence[int | str | None] | None,
+    outputs: Sequence[Sequence[int | str | None] | None],
+    *,
+    ids: bool = False,
 ) -> Layout:
     """What the leading dimension of an input of this declared shape means.
 
     A leading number above 1 counts samples only if every output leads with it too.
+
+    Args:
+        shape: Of the input.
+        outputs: Shapes of the outputs.
+        ids: The input holds ids. A list of them is a sample each if outputs lead with a dimension of the
+            same name; a list of floats is a signal.
     """
     if shape is None:
         return Layout(None, 1, free=True)
     numbers = tuple(d if isinstance(d, int) else None for d in shape)
+    named = ids and len(numbers) == 1 and isinstance(shape[0], str)
+    if named and outputs and all(other and other[0] == shape[0] for other in outputs):
+        return Layout((), 1, free=True)
     if len(numbers) < 2:
         return Layout(numbers, None, free=False)
     if numbers[0] is None or numbers[0] == 1:

@@ -130,7 +130,7 @@ def _attempts(f: Findings) -> list[Attempt]:
 
 def model_section(subject: Subject, head: Head | None) -> ModelSection:
     """What a report says of the model."""
-    model, proto = subject.model, subject.model.proto
+    model, proto = subject.loaded, subject.loaded.proto
     producer = f"{proto.producer_name} {proto.producer_version}".strip()
     return ModelSection(
         file=model.file,
@@ -155,7 +155,8 @@ def input_section(subject: Subject, eps: Iterable[float] = ()) -> InputSection:
         eps: How far linf attacks may go, in units of the declared range.
     """
     spec = subject.spec
-    notes = [f"{value.name!r} is held, not perturbed" for value in subject.held]
+    notes = [*filter(None, [subject.layout.told]), *subject.notes]
+    notes += [f"{value.name!r} is held, not perturbed" for value in subject.held]
     if not spec.is_identity:
         notes.append("normalisation is part of the scanned graph; strengths are in the range above")
         notes += [_effective(subject, each) for each in dict.fromkeys(eps) if each > 0]

@@ -63,7 +63,7 @@ def data_cautions(data: DataSection) -> Iterator[ReportWarning]:
     if data.synthetic:
         yield ReportWarning(
             "synthetic-data",
-            "The inputs are synthetic: uniform noise, not data of this model's task. "
+            f"The inputs are {data.source}, not data of this model's task. "
             "The ranking of layers may differ on real inputs; give --data.",
         )
     elif data.samples < FEW_SAMPLES:
@@ -132,7 +132,9 @@ def _scores(e: Evidence) -> Iterator[ReportWarning]:
             f"{_named(undefined)} had a clean norm near zero for some samples; "
             "their relative error is undefined and left out.",
         )
-    diverged = sorted({ran.body for ran in (s.executions for s in scores) if ran and ran.diverged_samples})
+    diverged = sorted(
+        {ran.body for ran in (s.executions for s in scores) if ran and ran.diverged_samples}
+    )
     if diverged:
         yield ReportWarning(
             "control-flow-changed",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +12,15 @@ from lsa_onnx.runtime.devices import Device
 from lsa_onnx.runtime.layout import padded
 from lsa_onnx.runtime.session import Session
 from lsa_onnx.scan.rows import join_rows
-from lsa_onnx.scan.subject import Subject
+
+if TYPE_CHECKING:
+    from lsa_onnx.scan.subject import Subject
 
 Array = NDArray[Any]
 
 
 class Deployed:
-    """Runs the model file itself."""
+    """Runs the model file itself; where an inner tensor is perturbed, what comes behind it, as deployed."""
 
     def __init__(
         self, subject: Subject, head: Head | None, device: Device, *, one_by_one: bool
@@ -34,7 +36,10 @@ class Deployed:
         self._subject = subject
         self._head = head
         self._one_by_one = one_by_one
-        self._session = Session(subject.model.path, device)
+        if subject.promotion is None:
+            self._session = Session(subject.model.path, device)
+        else:
+            self._session = Session(subject.model.proto, device, subject.model.folder)
 
     def run(self, feeds: dict[str, Array]) -> dict[str, Array]:
         """All outputs, each of shape (n, ...), at the batch that the file allows.
@@ -50,9 +55,8 @@ class Deployed:
         for start in range(0, count, size):
             rows = {name: x[start : start + size] for name, x in deployed.items()}
             real = len(next(iter(rows.values())))
-            run = self._session.run(
-                {n: layout.feed(padded(x, size)) for n, x in rows.items()}, list(subject.outputs)
-            )
+            fed = {n: layout.feed(padded(x, size)) for n, x in rows.items()}
+            run = self._session.run({**fed, **subject.whole}, list(subject.outputs))
             pieces.append({n: v[None] if self._one_by_one else v[:real] for n, v in run.items()})
         return {name: join_rows([piece[name] for piece in pieces]) for name in subject.outputs}
 

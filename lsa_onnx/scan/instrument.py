@@ -195,9 +195,9 @@ def build_instrument(subject: Subject, ground: Groundwork, device: Device) -> In
         dataclasses.replace(info, numerical_floor=plan.floors[place])
         for info, place in zip(left.layers, places, strict=True)
     ]
-    return Instrument(
-        session, ground, layers, [plan.sizes[place] for place in places], left.not_scored
-    )
+    before = subject.promotion.dropped if subject.promotion else ()
+    sizes = [plan.sizes[place] for place in places]
+    return Instrument(session, ground, layers, sizes, [*before, *left.not_scored])
 
 
 def _probe_feeds(subject: Subject) -> dict[str, Array]:

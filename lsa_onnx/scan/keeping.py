@@ -25,7 +25,8 @@ class Keeper:
     The npz holds ``x`` (clean, in units of the declared range), ``y`` (labels, where there are any),
     ``index`` (positions in the data that were read), and for each attack ``x_adv_NAME`` and, where the
     model has classes, ``predicted_NAME``, all in one order. Where another input of the model is called
-    x, the clean inputs have the name of theirs, so that the file can be read again. A single attack's
+    x, the clean inputs have the name of theirs, so that the file can be read again. Where an inner
+    tensor is perturbed, all of these are values of that tensor. A single attack's
     inputs are called ``x_adv``, which is what ``--perturbed`` looks for.
     """
 

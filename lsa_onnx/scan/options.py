@@ -48,6 +48,8 @@ class SubjectOptions:
             for that in any case.
         decision: Which score wins, "max" or "min".
         perturb: The input to perturb; the first of floats if ``None``.
+        perturb_at: An inner tensor to perturb in place of an input; for a model without float inputs its
+            embedding if ``None``.
         hold: ``NAME=FILE`` or ``NAME=NUMBER`` for inputs that are not perturbed.
         batch: Samples per run; by the memory budget if ``None``.
         max_memory_bytes: Bound on memory beyond that of a plain session.
@@ -73,6 +75,7 @@ class SubjectOptions:
     layout: str | None = None
     decision: Literal["max", "min"] = "max"
     perturb: str | None = None
+    perturb_at: str | None = None
     hold: tuple[str, ...] = ()
     batch: int | None = None
     max_memory_bytes: int | None = None
@@ -133,6 +136,8 @@ class AttackOptions(SubjectOptions):
             for models without classes the change of the outputs.
         straight_through: Let gradients pass Sign, Round, Floor and Ceil.
         save_adversarial: An npz for the inputs that attacks made.
+        custom_ops: Libraries of custom operators that the model needs. Their code is run, so a flag names
+            them and no file can.
     """
 
     norm: Norm = "linf"
@@ -142,6 +147,7 @@ class AttackOptions(SubjectOptions):
     objective: str | None = None
     straight_through: bool = False
     save_adversarial: Path | None = None
+    custom_ops: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -27,6 +27,7 @@ from lsa_onnx.scan.instrument import Instrument, build_instrument, lay_groundwor
 from lsa_onnx.scan.keeping import Keeper, open_keeper
 from lsa_onnx.scan.listener import Listener
 from lsa_onnx.scan.options import ScanOptions
+from lsa_onnx.scan.promotion import announce_promotion
 from lsa_onnx.scan.scoring_pass import Bench, score_perturbation
 from lsa_onnx.scan.subject import Subject, open_subject
 
@@ -93,10 +94,10 @@ def scan(
 def _announce(subject: Subject, device: Device, clean: CleanRun, listener: Listener) -> None:
     if device.note:
         listener.message(device.note)
+    announce_promotion(subject, listener)
     if subject.dataset.synthetic:
-        listener.message(
-            "no --data: inputs are SYNTHETIC, uniform in the declared range; scores are indicative"
-        )
+        kind = subject.dataset.source.removeprefix("synthetic ")
+        listener.message(f"no --data: inputs are SYNTHETIC {kind}; scores are indicative")
     if clean.accuracy is not None:
         listener.clean_accuracy(clean.accuracy)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,22 +13,27 @@ from numpy.typing import NDArray
 from lsa_onnx.errors import DataError, ModelError
 from lsa_onnx.inputs import (
     Dataset,
+    Ids,
     InputSpec,
     channel_count,
-    held_rows,
     load_spec,
     open_data,
-    parse_hold,
     resolve_layout,
     synthetic_data,
+    synthetic_ids,
 )
 from lsa_onnx.model import Model, load_model
 from lsa_onnx.prediction import find_head
 from lsa_onnx.report.document import ValueDescription
 from lsa_onnx.rewrite import prepend
+from lsa_onnx.rewrite.embeddings import id_limits
+from lsa_onnx.rewrite.promote import with_constants
 from lsa_onnx.runtime.layout import Layout, input_layout
 from lsa_onnx.runtime.memory import give_back_memory
+from lsa_onnx.scan.held import Holding, held_dtype, named_sizes, whole_shape
 from lsa_onnx.scan.options import SYNTHETIC_SAMPLES, SubjectOptions
+from lsa_onnx.scan.promotion import Promotion, promoted
+from lsa_onnx.scan.target import FLOAT_INPUTS, choose_target, unread_inputs
 from lsa_onnx.statistics import row_slices
 
 if TYPE_CHECKING:
@@ -35,7 +41,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-_FLOAT_INPUTS = {"float32": np.float32, "float64": np.float64, "float16": np.float16}
 _TENSORS_WITHOUT_ROWS = frozenset({"sequence", "optional", "map", "sparse_tensor", "undeclared"})
 
 
@@ -44,7 +49,8 @@ class Subject:
     """A model with data that fit it.
 
     Attributes:
-        model: The model as loaded.
+        model: The model, with the graph that is audited: that of the file, or what comes behind an inner
+            tensor, with inputs that are held whole as constants.
         input: The input that is perturbed.
         held: The other inputs, fed alike to both branches.
         outputs: Names of the outputs that are tensors.
@@ -55,6 +61,10 @@ class Subject:
         scale: Per channel, shaped to broadcast against (n, *sample_shape): model_input =
             x * scale + offset.
         offset: Likewise.
+        loaded: The model as loaded.
+        whole: Inputs of the file without a row per sample, and the value that all samples share.
+        promotion: How an inner tensor came to be ``input``; ``None`` for an input of the file.
+        notes: What a report should say of the input.
     """
 
     model: Model
@@ -67,17 +77,26 @@ class Subject:
     prepared: onnx.ModelProto
     scale: Array
     offset: Array
+    loaded: Model
+    whole: Mapping[str, Array]
+    promotion: Promotion | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of the perturbed input."""
-        return np.dtype(_FLOAT_INPUTS[self.input.dtype])
+        return np.dtype(FLOAT_INPUTS[self.input.dtype])
+
+    @property
+    def holds_ids(self) -> bool:
+        """Whether the samples are integers, which are not perturbed themselves."""
+        return self.input.dtype not in FLOAT_INPUTS
 
     @property
     def channel_axis(self) -> int | None:
         """Of a batch of the perturbed input; ``None`` for samples without channels."""
         shape = self.dataset.sample_shape
-        if len(shape) < 3 or self.layout.leading is None:
+        if len(shape) < 3 or self.layout.leading is None or self.promotion is not None:
             return None
         return {"NCHW": 1, "NHWC": len(shape), "flat": None}[
             resolve_layout(self.spec.layout, shape)
@@ -86,34 +105,23 @@ class Subject:
     def feeds(self, start: int, stop: int) -> tuple[dict[str, Array], Array | None]:
         """Inputs by name, each (n, ...), in declared units; and ``dataset.labels`` of the samples."""
         x, labels = self.dataset.batch(start, stop)
-        others = {value.name: self._held_values(value, start, stop) for value in self.held}
+        others = {
+            value.name: self.dataset.batch_of(value.name, start, stop).astype(
+                held_dtype(value), copy=False
+            )
+            for value in self.held
+        }
         return {self.input.name: x, **others}, labels
 
     def as_deployed(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """The same inputs as the untouched model takes them: normalised."""
-        if self.spec.is_identity:
+        if self.promotion is not None or self.spec.is_identity:
             return dict(feeds)
         x = feeds[self.input.name]
         normalised = np.empty_like(x)
         for part in row_slices(len(x), x[:1].size):
             normalised[part] = x[part].astype(np.float64) * self.scale + self.offset
         return {**feeds, self.input.name: normalised}
-
-    def _held_values(self, value: ValueDescription, start: int, stop: int) -> Array:
-        """Of an input that is not perturbed, shape (n, ...)."""
-        dtype = np.dtype(value.dtype if value.dtype != "bool" else "bool_")
-        if value.name in self.dataset.extra_names:
-            return self.dataset.batch_of(value.name, start, stop).astype(dtype, copy=False)
-        # Synthetic data: the middle of the range for floats, zeros (a valid index) for integers.
-        filler = self.spec.low + self.spec.width / 2 if dtype.kind == "f" else 0
-        shape = [size or 1 for size in _row_shape(value, self.layout)]
-        return np.full((stop - start, *shape), filler, dtype)
-
-
-def _row_shape(value: ValueDescription, layout: Layout) -> tuple[int | None, ...]:
-    """What one sample takes of an input that is held; ``None`` for a dimension that is free."""
-    dims = (value.shape or [])[0 if layout.leading is None else 1 :]
-    return tuple(d if isinstance(d, int) else None for d in dims)
 
 
 def open_subject(path: str, options: SubjectOptions) -> Subject:
@@ -124,33 +132,36 @@ def open_subject(path: str, options: SubjectOptions) -> Subject:
     """
     model = load_model(path)
     give_back_memory()
-    target, held = _choose_input(model, options.perturb)
-    given = dict(parse_hold(text) for text in options.hold)
-    _require_inputs("--hold", given, [value.name for value in held], "an input that is held")
-    spec = load_spec(
-        model.path,
-        range=options.range,
-        mean=options.mean,
-        std=options.std,
-        layout=options.layout,
-    )
+    target, tensor = choose_target(model, options)
+    subject = _opened(model, target, options)
+    return subject if tensor is None else promoted(subject, tensor, options)
+
+
+def _opened(model: Model, target: ValueDescription, options: SubjectOptions) -> Subject:
+    """The subject of the file, with samples for its input ``target``."""
+    ids = target.dtype not in FLOAT_INPUTS
+    held = [value for value in model.inputs if value.name != target.name]
+    for value in held:
+        held_dtype(value)
+    spec = _declared(model, options, ids=ids)
     outputs = [value for value in model.outputs if value.dtype not in _TENSORS_WITHOUT_ROWS]
     if not outputs:
         raise ModelError(f"no output of {str(model.path)!r} is a tensor; nothing can be compared")
-    layout = input_layout(target.shape, [value.shape for value in outputs])
-    names = [target.name, *(value.name for value in held)]
-    classes = find_head(model.proto) is not None
-    dataset = _open_dataset(options, spec, layout, _FLOAT_INPUTS[target.dtype], names, classes)
-    for value in held:
-        if value.name in given:
-            shape = _row_shape(value, layout)
-            dataset.extra[value.name] = held_rows(value.name, given[value.name], shape, dataset)
-    _require_held(dataset, held)
-    prepared, scale, offset = _prepare(model, target, spec, dataset, layout)
+    layout = input_layout(target.shape, [value.shape for value in outputs], ids=ids)
+    dataset = _open_dataset(options, model, spec, layout, target, held)
+    holding = Holding(dataset, held, layout, named_sizes(target, layout, dataset))
+    holding.take(options.hold)
+    holding.require_ids(id_limits(model.proto))
+    holding.fill(spec, unread_inputs(model.proto))
+    whole = holding.whole()
+    audited = model
+    if whole:
+        audited = dataclasses.replace(model, proto=with_constants(model.proto, whole))
+    prepared, scale, offset = _prepare(audited, target, spec, dataset, layout)
     return Subject(
-        model=model,
+        model=audited,
         input=target,
-        held=tuple(held),
+        held=tuple(value for value in held if value.name not in whole),
         outputs=tuple(value.name for value in outputs),
         spec=spec,
         dataset=dataset,
@@ -158,57 +169,64 @@ def open_subject(path: str, options: SubjectOptions) -> Subject:
         prepared=prepared,
         scale=scale,
         offset=offset,
+        loaded=model,
+        whole=whole,
+        notes=tuple(f"{name!r} is one value for all samples, not perturbed" for name in whole),
     )
 
 
-def _choose_input(
-    model: Model, wanted: str | None
-) -> tuple[ValueDescription, list[ValueDescription]]:
-    """The input to perturb (by default the first float tensor), and the others."""
-    if wanted is not None:
-        known = [value.name for value in model.inputs]
-        _require_inputs("--perturb", [wanted], known, "an input of the model")
-    floats = [value for value in model.inputs if value.dtype in _FLOAT_INPUTS]
-    chosen = [value for value in floats if wanted in (None, value.name)]
-    if not chosen:
-        kinds = ", ".join(f"{value.name!r} ({value.dtype})" for value in model.inputs)
-        what = (
-            "no float input to perturb" if wanted is None else f"--perturb {wanted!r} is no float"
-        )
-        raise ModelError(
-            f"{what} in {str(model.path)!r}: its inputs are {kinds or 'none'}; "
-            "a model of integer inputs needs a perturbation of an inner tensor, which is not offered"
-        )
-    return chosen[0], [value for value in model.inputs if value.name != chosen[0].name]
+def _declared(model: Model, options: SubjectOptions, *, ids: bool) -> InputSpec:
+    """What the values of the samples mean; of ids, those of the tensor that is perturbed for them.
 
-
-def _require_inputs(flag: str, names: Iterable[str], known: Sequence[str], what: str) -> None:
-    for name in names:
-        if name not in known:
-            listed = ", ".join(map(repr, known)) or "none"
-            raise DataError(f"{flag} {name!r} is not {what}; accepted are {listed}")
+    Raises:
+        DataError: A value is not usable, or is not for ids.
+    """
+    spec = load_spec(
+        model.path,
+        range=options.range,
+        mean=options.mean,
+        std=options.std,
+        layout=options.layout,
+    )
+    for name in ("mean", "std", "layout"):
+        given = getattr(spec, name)
+        if ids and given is not None:
+            raise DataError(
+                f"{name} {given!r} is declared, and the samples are ids, which are not normalised and "
+                "have no channels; leave it out"
+            )
+    return spec
 
 
 def _open_dataset(
     options: SubjectOptions,
+    model: Model,
     spec: InputSpec,
     layout: Layout,
-    dtype: type,
-    names: list[str],
-    classes: bool,
+    target: ValueDescription,
+    held: list[ValueDescription],
 ) -> Dataset:
+    """The samples for the input ``target``, with what the data hold for the others."""
     if layout.sample_shape is None:
         raise ModelError(
-            f"input {names[0]!r} declares no shape; export the model with a shape for its inputs"
+            f"input {target.name!r} declares no shape; export the model with a shape for its inputs"
         )
+    limits = id_limits(model.proto).get(target.name)
+    ids = target.dtype not in FLOAT_INPUTS
+    dtype = held_dtype(target) if ids else np.dtype(FLOAT_INPUTS[target.dtype])
     if options.data is None:
-        count = options.samples or SYNTHETIC_SAMPLES
-        return synthetic_data(spec, layout.sample_shape, count, options.seed, dtype=dtype)
+        count, seed = options.samples or SYNTHETIC_SAMPLES, options.seed
+        if ids:
+            made = limits or (0, 0)
+            return synthetic_ids(layout.sample_shape, count, seed, dtype=dtype, limits=made)
+        return synthetic_data(spec, layout.sample_shape, count, seed, dtype=dtype)
+    shapes = {value.name: whole_shape(value, layout, {}) for value in held}
     return open_data(
         options.data,
         spec,
         layout.sample_shape,
-        dtype=dtype,
+        dtype=np.float32 if ids else dtype,
+        ids=Ids(dtype, limits) if ids else None,
         labels=options.labels,
         x_key=options.x_key,
         y_key=options.y_key,
@@ -216,19 +234,10 @@ def _open_dataset(
         seed=options.seed,
         split=options.split,
         resize=options.resize,
-        input_names=names,
-        classes=classes,
+        input_names=[target.name, *(value.name for value in held)],
+        whole={name: shape for name, shape in shapes.items() if shape is not None},
+        classes=find_head(model.proto) is not None,
     )
-
-
-def _require_held(dataset: Dataset, held: list[ValueDescription]) -> None:
-    missing = [v.name for v in held if v.name not in dataset.extra_names]
-    if missing and not dataset.synthetic:
-        raise DataError(
-            f"the model has {len(held) + 1} inputs, and {dataset.source} holds nothing for "
-            f"{', '.join(map(repr, missing))}; give an npz with one array per input, under its name, "
-            "or --hold NAME=FILE"
-        )
 
 
 def _prepare(

@@ -10,7 +10,14 @@ import pytest
 from numpy.typing import NDArray
 
 from lsa_onnx.errors import DataError
-from lsa_onnx.inputs import Dataset, InputSpec, held_rows, open_data, parse_hold
+from lsa_onnx.inputs import (
+    Dataset,
+    InputSpec,
+    held_rows,
+    held_whole,
+    open_data,
+    parse_hold,
+)
 
 Array = NDArray[Any]
 ROWS = np.arange(24, dtype=np.float32).reshape(6, 2, 2)
@@ -136,3 +143,41 @@ def test_a_folder_is_refused(tmp_path: Path, dataset: Dataset) -> None:
     (tmp_path / "images").mkdir()
     with pytest.raises(DataError, match=r"--hold mask=.*images' is .*; give an npy or an npz"):
         read("mask", tmp_path / "images", (2, 2), dataset)
+
+
+@pytest.mark.parametrize("form", ["npy", "npz"])
+@pytest.mark.parametrize("shape", [(), (2, 2), (None, 2)])
+def test_one_value_for_all_samples(
+    tmp_path: Path, form: str, shape: tuple[int | None, ...]
+) -> None:
+    stored = ROWS[0] if shape else np.float32(5)
+    path = tmp_path / f"a.{form}"
+    if form == "npy":
+        np.save(path, stored)
+    else:
+        np.savez(path, other=stored)
+    found = held_whole("mask", str(path), shape)
+    np.testing.assert_array_equal(found, stored)
+    assert found is not None
+    assert found.shape == np.shape(stored)
+
+
+def test_a_number_fills_the_whole_input() -> None:
+    found = held_whole("mask", "2.5", (None, 3))
+    np.testing.assert_array_equal(found, np.full((1, 3), 2.5))
+    single = held_whole("mask", "2.5", ())
+    assert single is not None
+    assert (single.shape, float(single)) == ((), 2.5)
+    with pytest.raises(
+        DataError, match="--hold mask=much: no such file, and 'much' is not a number"
+    ):
+        held_whole("mask", "much", ())
+
+
+def test_rows_per_sample_are_not_one_value(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", ROWS)
+    assert held_whole("mask", str(tmp_path / "a.npy"), (1, 2, 2)) is None
+
+
+def test_a_free_dimension_of_size_nought_is_kept(dataset: Dataset) -> None:
+    assert read("past", "0", (2, 0, None), dataset).shape == (4, 2, 0, 1)

@@ -153,7 +153,9 @@ def test_an_input_without_a_batch_axis_runs_natively() -> None:
     proto = graphs.model(nodes, [graphs.value("x", [12, 8])], [graphs.value("y", [8])])
     plan = probe(proto, ["r"], graphs.samples(1, 2, 12, 8))
     assert (plan.mode, plan.fixed_batch) == ("native", 1)
-    assert plan.note == "the input has no batch axis: one sample per run"
+    assert plan.note == (
+        "one sample is the whole input, 12 x 8: its leading dimension is not a batch"
+    )
     assert plan.scored == [Scored("r", None, 96)]
 
 

@@ -183,12 +183,14 @@ def test_a_missing_second_input_is_named(tmp_path: Path) -> None:
         scanned(model, stored(tmp_path, a=graphs.samples(0, 4, 5)))
 
 
-def test_a_model_of_integer_inputs_is_refused(tmp_path: Path) -> None:
+def test_a_model_of_integers_without_a_table_is_refused(tmp_path: Path) -> None:
     nodes = [
-        graphs.node("Gather", ["table", "ids"], ["embedded"]),
-        graphs.node("Relu", ["embedded"], ["y"]),
+        graphs.node("Cast", ["ids"], ["numbers"], to=graphs.FLOAT),
+        graphs.node("Relu", ["numbers"], ["y"]),
     ]
-    inputs, outputs = [graphs.value("ids", ["N", 4], "int64")], [graphs.value("y", ["N", 4, 3])]
-    proto = graphs.model(nodes, inputs, outputs, {"table": graphs.weight(0, 9, 3)})
-    with pytest.raises(ModelError, match=r"its inputs are 'ids' \(int64\)"):
-        scanned(saved(tmp_path, proto))
+    inputs, outputs = [graphs.value("ids", ["N", 4], "int64")], [graphs.value("y", ["N", 4])]
+    model = saved(tmp_path, graphs.model(nodes, inputs, outputs))
+    with pytest.raises(ModelError, match=r"its inputs are 'ids' \(int64\); .* with --perturb-at"):
+        scanned(model)
+    with pytest.raises(ModelError, match=r"--perturb 'ids' is no float"):
+        scanned(model, perturb="ids")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lsa_onnx.errors import DataError, LsaError, ModelError
 from lsa_trainer.hardening import harden
 from lsa_trainer.hardening.trainable import misfit
-from tests import graphs
+from tests import graphs, tokens
 from tests.trainer import fragile
 from tests.trainer.fragile import options
 
@@ -225,3 +225,28 @@ def test_axes_of_length_1_make_no_difference(
     labels: tuple[int, ...], output: tuple[int, ...], fits: bool
 ) -> None:
     assert (misfit(labels, {"y": output}) is None) == fits
+
+
+def test_what_a_scan_perturbs_and_training_cannot(tmp_path: Path) -> None:
+    ids, mask = tokens.tokens(0, 20)
+    np.savez(tmp_path / "ids.npz", ids=ids, mask=mask, y=ids[:, 0] % 3)
+    said = r"^perturbed is the embedding 'emb' of the ids 'ids', .*m.onnx' cannot be trained through it"
+    with pytest.raises(DataError, match=said):
+        raise refusal(tokens.attention_net(), tmp_path / "ids.npz")
+
+
+def test_an_inner_tensor_that_was_asked_for(samples: Path) -> None:
+    with pytest.raises(
+        DataError, match="perturbed is the inner tensor 'r', computed from 'x', and"
+    ):
+        raise refusal(fragile.mlp(), samples, perturb_at="r")
+
+
+def test_an_input_without_a_row_per_sample(tmp_path: Path) -> None:
+    proto = fragile.mlp()
+    proto.graph.input.append(graphs.value("scale", []))
+    proto.graph.node[-1].output[0] = "s"
+    proto.graph.node.append(graphs.node("Mul", ["s", "scale"], ["y"]))
+    data = fragile.save_data(tmp_path / "x.npz", fragile.data(20))
+    with pytest.raises(DataError, match=r"input 'scale' of .* has one value for all samples"):
+        raise refusal(proto, data, hold=("scale=2",))

@@ -19,6 +19,7 @@ from lsa_trainer.hardening.trainable import (
     answers_of,
     head_of,
     outputs_of,
+    require_own_input,
     require_trainable,
     samples_of,
     trainee_of,
@@ -78,6 +79,7 @@ def open_trainable(model: str | Path, options: HardenOptions) -> tuple[Subject, 
         LsaError: The model or the data cannot be used, or not for training.
     """
     subject = open_subject(str(model), options)
+    require_own_input(subject)
     require_inference(subject.model.proto)
     module = from_model(subject.model, promote_half=True)
     if options.batch_norm != "frozen":

@@ -28,6 +28,25 @@ _ASKED = 8
 _IMAGE_AXES = 3
 
 
+def require_own_input(subject: Subject) -> None:
+    """Refuse what a scan can perturb and training cannot.
+
+    Raises:
+        DataError: An inner tensor is perturbed, or an input has no row per sample.
+    """
+    path = str(subject.loaded.path)
+    if subject.promotion is not None:
+        raise DataError(
+            f"{subject.promotion.told}, and {path!r} cannot be trained through it: training takes samples "
+            "of an input of floats; give a model with one, or use `lsa-onnx scan`"
+        )
+    if subject.whole:
+        raise DataError(
+            f"input {next(iter(subject.whole))!r} of {path!r} has one value for all samples, and training "
+            "takes a row per sample; make it a constant of the model, or use `lsa-onnx scan`"
+        )
+
+
 def require_trainable(subject: Subject, module: OnnxModule, options: HardenOptions) -> None:
     """Hold a model and its data to what training needs, whatever layers are chosen.
 
