@@ -43,6 +43,6 @@ class DeviceError(LsaError):
 
 
 class UnsafeModelError(LsaError):
-    """The model file tries to reach outside its own folder: exit code 5."""
+    """The model file reaches outside its own folder, or harms the process that opens it: exit code 5."""
 
     exit_code = 5

@@ -1,4 +1,4 @@
-"""Writing files so that a failure never costs the user the file that was there before."""
+"""Files: written so that a failure never costs the user the one that was there before, read only if they end."""
 
 from __future__ import annotations
 
@@ -25,6 +25,32 @@ _REMEDIES = {
     errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
     errno.ELOOP: "its symbolic links form a loop: name another file",
 }
+
+
+# Far beyond what people write by hand, and what reports and records hold.
+MOST_READ_BYTES = 1 << 28
+
+
+def read_regular(path: str | os.PathLike[str], most_bytes: int = MOST_READ_BYTES) -> bytes:
+    """All of a file that is meant to be read whole, such as a configuration.
+
+    Args:
+        path: The file.
+        most_bytes: How large it may be.
+
+    Raises:
+        OSError: It cannot be read, is larger, or is a device or a pipe, which need not have an end.
+    """
+    # Opening a pipe waits for whoever writes to it, unless asked not to.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is a device, a pipe or a folder")
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise OSError(errno.EFBIG, f"it has more than {most_bytes} bytes")
+    return content
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:

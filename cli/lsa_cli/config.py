@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from click.core import ParameterSource
 
 from lsa_onnx.errors import DataError
+from lsa_onnx.files import read_regular
 from lsa_onnx.scan.options import ScanOptions
 from lsa_trainer.options import HardenOptions, read_record
 
@@ -80,12 +80,13 @@ def _made(stored: Mapping[str, Any], flags: Mapping[str, Any]) -> HardenOptions:
 
 def _table(path: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(Path(path).read_bytes().decode("utf-8"))
+        return tomllib.loads(read_regular(path).decode("utf-8"))
     except OSError as error:
         reason = error.strerror or str(error)
         raise DataError(f"--config {path!r} cannot be read: {reason}; check the path") from error
-    # Errors of the format and of the encoding are ValueErrors, as is that for a number too long to read.
-    except ValueError as error:
+    # Errors of the format and of the encoding are ValueErrors, as is that for a number too long to read. What
+    # is nested deeply takes Python's parser too deep.
+    except (ValueError, RecursionError) as error:
         raise DataError(
             f'--config {path!r} is not TOML: {error}; give lines such as eps = "8/255"'
         ) from error

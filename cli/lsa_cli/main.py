@@ -12,6 +12,7 @@ from typing import Any, NoReturn, TextIO
 
 import click
 
+from lsa_cli.checks import prepare_check
 from lsa_cli.processes import is_first_here, is_first_process
 from lsa_onnx._version import __version__
 from lsa_onnx.ending import ending_in_order
@@ -30,6 +31,9 @@ COMMANDS = {
     "demo": ("lsa_cli.commands.demo", "Scan and harden a small model that comes with the tool."),
     "doctor": ("lsa_cli.commands.doctor", "Check this machine, and a model if one is given."),
 }
+
+# Those that open a model file which somebody else may have made.
+CHECKED = frozenset({"scan", "evaluate", "harden", "loop", "layers", "expose", "diff", "doctor"})
 
 EXIT_INTERRUPTED = 130
 
@@ -68,6 +72,14 @@ class LazyGroup(click.Group):
             raise click.UsageError(f"no command {cmd_name!r}; {hint}", ctx)
         command: click.Command = import_module(COMMANDS[cmd_name][0]).command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command. What will check its model gets ready while it is imported."""
+        if args and args[0] in CHECKED:
+            prepare_check(ctx, args[1:])
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command.

@@ -124,6 +124,11 @@ def model_options(function: F) -> F:
         function,
         click.option("--perturb", metavar="NAME", help="Input to perturb.  [default: first float]"),
         click.option(
+            "--perturb-at",
+            metavar="TENSOR",
+            help="Inner tensor to perturb instead.  [default: the embedding, without float inputs]",
+        ),
+        click.option(
             "--hold",
             multiple=True,
             metavar="NAME=FILE",

@@ -52,7 +52,7 @@ def evaluate(
     """
     options, listener = options or EvaluationOptions(), listener or Listener()
     started = time.perf_counter()
-    device = resolve_device(options.device, options.custom_ops)
+    device = resolve_device(options.device, options.libraries)
     subject = open_subject(str(model), options)
     attacks = _attacks(options, subject)
     head = find_head(subject.model.proto, lowest_wins=options.decision == "min")
@@ -157,7 +157,7 @@ def _document(
     return Evaluation(
         tool_version=__version__,
         created=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
-        model=model_section(subject, head),
+        model=model_section(subject, head, device),
         input=input_section(subject, _linf(outcomes)),
         data=data,
         run=EvaluationRun(

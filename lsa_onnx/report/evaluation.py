@@ -20,7 +20,7 @@ from lsa_onnx.report.sections import (
     ReportWarning,
 )
 
-EVALUATION_VERSION = "1.0"
+EVALUATION_VERSION = "1.1"
 
 _DECIMALS = 6
 _SHARES = frozenset(

@@ -50,6 +50,7 @@ def told_file(file: FileDigest) -> str:
 def _model(model: ModelSection) -> Facts:
     facts = [("File", told_file(model.file))]
     facts += [("Weights file", told_file(sidecar)) for sidecar in model.sidecars]
+    facts += [("Custom operators", told_file(library)) for library in model.custom_ops]
     facts += [
         ("Made by", visible(model.producer) or "not recorded"),
         ("Format", f"ONNX IR {model.ir_version}, opset {opsets(model) or 'none'}"),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
 from lsa_onnx.errors import DataError
-from lsa_onnx.files import write_atomically
+from lsa_onnx.files import read_regular, write_atomically
 from lsa_onnx.report.document import Report
 from lsa_onnx.report.evaluation import Evaluation
 from lsa_onnx.report.hardening import Hardening
@@ -105,7 +105,7 @@ def _problem(error: Exception, wanted: str) -> str:
 
 def _parse(path: Path) -> object:
     # utf-8-sig, because some editors put a byte order mark in front of what they save.
-    text = path.read_bytes().decode("utf-8-sig")
+    text = read_regular(path).decode("utf-8-sig")
     document: object = json.loads(
         text, parse_constant=_refuse_constant, object_pairs_hook=_unique_fields
     )

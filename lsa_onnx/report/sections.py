@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -39,7 +39,11 @@ class FileDigest:
 
 @dataclass(frozen=True)
 class ModelSection:
-    """The model under audit. ``logits`` is the tensor that classes are read from, if any."""
+    """The model under audit.
+
+    ``logits`` is the tensor that classes are read from, if any; ``custom_ops`` are the libraries whose
+    operators it was run with.
+    """
 
     file: FileDigest
     sidecars: list[FileDigest]
@@ -52,6 +56,7 @@ class ModelSection:
     outputs: list[ValueDescription]
     logits: str | None
     logits_found: str
+    custom_ops: list[FileDigest] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from lsa_onnx.errors import DataError, DeviceError
@@ -19,13 +21,14 @@ class Device:
     """A device that has been tried and works.
 
     ``index`` is the CUDA device number (0 for the CPU). ``note`` says, in one line, why ``auto``
-    chose the CPU.
+    chose the CPU. ``libraries`` hold the custom operators that its sessions know.
     """
 
     kind: Literal["cpu", "cuda"]
     index: int
     provider: str
     note: str | None = None
+    libraries: tuple[Path, ...] = ()
 
     @property
     def name(self) -> str:
@@ -52,30 +55,47 @@ class ProviderStatus:
     problem: str | None
 
 
-def resolve_device(text: str) -> Device:
+def resolve_device(text: str, libraries: Sequence[str | Path] = ()) -> Device:
     """The device that ``text`` asks for, tried and working.
 
     Args:
         text: ``auto`` (CUDA where it works, else the CPU with a note), ``cpu``, ``cuda`` or
             ``cuda:N``.
+        libraries: Of custom operators; every session on the device runs their code.
 
     Raises:
-        DataError: ``text`` is none of these.
+        DataError: ``text`` is none of these, or a library is no file.
         DeviceError: CUDA was asked for and does not work, or has no device ``N``.
     """
     match = re.fullmatch(r"auto|cpu|cuda(?::([0-9]{1,4}))?", text)
     if match is None:
         accepted = "auto, cpu, cuda or cuda:N (N = 0, 1, ...)"
         raise DataError(f"--device {text!r} is not known; use {accepted}")
+    device = Device("cpu", 0, CPU_PROVIDER, libraries=_found(libraries))
     if text == "cpu":
-        return Device("cpu", 0, CPU_PROVIDER)
+        return device
     index = int(match.group(1) or 0)
     problem = cuda_problem(index)
     if problem is None:
-        return Device("cuda", index, CUDA_PROVIDER)
+        return replace(device, kind="cuda", index=index, provider=CUDA_PROVIDER)
     if text == "auto":
-        return Device("cpu", 0, CPU_PROVIDER, note=f"running on the CPU: {problem.what}")
+        return replace(device, note=f"running on the CPU: {problem.what}")
     raise DeviceError(f"--device {text}: {problem.what}; {_remedy(problem)}, or use --device cpu")
+
+
+def _found(libraries: Sequence[str | Path]) -> tuple[Path, ...]:
+    """The libraries as absolute paths: a bare name would be looked for where the system keeps its own.
+
+    Raises:
+        DataError: One is no file.
+    """
+    for library in libraries:
+        if not Path(library).is_file():
+            raise DataError(
+                f"--custom-ops {str(library)!r} is no file; give the path of a library of custom operators, "
+                "such as ./libops.so"
+            )
+    return tuple(Path(library).resolve() for library in libraries)
 
 
 def usable_providers() -> list[ProviderStatus]:

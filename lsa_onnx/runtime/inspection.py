@@ -14,7 +14,7 @@ from lsa_onnx.model import element_name
 from lsa_onnx.rewrite import expose
 from lsa_onnx.rewrite.bodies import Body, bodies
 from lsa_onnx.rewrite.carry_out import CarriedOut, carry_out
-from lsa_onnx.rewrite.graph import dimensions, made_in, true_inputs, with_input_shapes
+from lsa_onnx.rewrite.graph import dimensions, inferred, made_in, true_inputs, with_input_shapes
 from lsa_onnx.rewrite.readings import Readings
 from lsa_onnx.runtime.devices import Device
 from lsa_onnx.runtime.session import Session, SessionPlan
@@ -104,11 +104,11 @@ def tensor_types(model: onnx.ModelProto, folder: Path, device: Device) -> Tensor
         # Some kinds of value (optional ones) may not leave a graph; the model must load all the same.
         _session(model, [], folder, device)
         return _inferred(model)
-    inferred = _inferred(model)
+    shapes = _inferred(model)
     types: TensorTypes = {}
     for name in names:
         kind, shape = seen[name]
-        known = inferred.get(name, ("", None))[1]
+        known = shapes.get(name, ("", None))[1]
         types[name] = (_plain_name(kind), list(shape) if shape else known)
     return types
 
@@ -155,10 +155,7 @@ def _plain_name(kind: str) -> str:
 
 
 def _inferred(model: onnx.ModelProto) -> TensorTypes:
-    try:
-        shaped = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    except (RuntimeError, ValueError, onnx.shape_inference.InferenceError):
-        shaped = model
+    shaped = inferred(model)
     found: TensorTypes = {}
     for value in (*shaped.graph.value_info, *shaped.graph.output):
         if value.type.WhichOneof("value") == "tensor_type":

@@ -14,6 +14,7 @@ import onnx
 
 from lsa_onnx.rewrite.graph import (
     dimensions,
+    inferred,
     node_inputs,
     true_inputs,
     with_input_shapes,
@@ -114,10 +115,7 @@ def tensor_bytes(
         for name, shape in sample_shapes.items()
     }
     single = with_input_shapes(model, alone)
-    try:
-        shaped = onnx.shape_inference.infer_shapes(single, data_prop=True)
-    except (RuntimeError, ValueError, onnx.shape_inference.InferenceError):
-        shaped = single
+    shaped = inferred(single)
     return {
         value.name: _bytes(value)
         for value in (*shaped.graph.value_info, *shaped.graph.output, *shaped.graph.input)

@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from lsa_onnx.errors import ModelError
+from lsa_onnx.errors import DataError, ModelError
 from lsa_onnx.runtime.devices import Device, thread_count
 
 if TYPE_CHECKING:
@@ -28,6 +28,12 @@ _LEVELS = {
 }
 # ONNX Runtime reports problems as exceptions too; its log would only repeat them on stderr.
 _FATAL_ONLY = 4
+# Two ways in which ONNX Runtime says that it has no such operator, after which a library may help: that of an
+# unknown domain, whose node is resolved last, and that of one that it knows.
+_UNKNOWN_OPERATOR = re.compile(
+    r"Fatal error: (?P<domain>.*):(?P<kind>.+)\(-?\d+\) is not a registered function/op"
+    r"|No Op registered for (?P<other>.+) with domain_version"
+)
 _FOLDER_KEY = "session.model_external_initializers_file_folder_path"
 
 
@@ -65,16 +71,20 @@ class Session:
             plan: How to build it; the settings of an ordinary deployment by default.
 
         Raises:
+            DataError: A library of the device holds no custom operators.
             ModelError: ONNX Runtime refuses the model.
         """
         ort.set_default_logger_severity(_FATAL_ONLY)
         options = _options(plan or SessionPlan(), folder)
+        for library in device.libraries:
+            _register(library, options)
         try:
             source = str(model) if isinstance(model, Path) else model.SerializeToString()
             self._session = ort.InferenceSession(source, options, providers=device.providers)
         except Exception as error:
             # ONNX Runtime raises a dozen unrelated classes, none of them documented.
-            raise ModelError(f"ONNX Runtime cannot load the model: {first_line(error)}") from error
+            what = first_line(error)
+            raise ModelError(f"ONNX Runtime cannot load the model: {_advised(what)}") from error
         self._device = device
         self.provider: str = self._session.get_providers()[0]
         self.input_names: list[str] = [value.name for value in self._session.get_inputs()]
@@ -134,6 +144,30 @@ def first_line(error: BaseException) -> str:
     text = re.sub(r"/\S+\.(?:cc|h|cpp|cu):\d+ .+?\) (?=[A-Z\[])", "", text)
     text = re.sub(r"\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
     return text[:400]
+
+
+def _advised(problem: str) -> str:
+    """``problem``, and what to do about it where the runtime lacks an operator."""
+    found = _UNKNOWN_OPERATOR.search(problem)
+    if found is None:
+        return problem
+    kind, domain = found["kind"] or found["other"], found["domain"]
+    where = f" of domain {domain!r}" if domain else ""
+    return (
+        f"it does not know the operator {kind!r}{where}; export the model without it, or give the library "
+        "that defines it with --custom-ops LIB"
+    )
+
+
+def _register(library: Path, options: ort.SessionOptions) -> None:
+    try:
+        options.register_custom_ops_library(str(library))
+    except Exception as error:
+        # See Session.__init__.
+        raise DataError(
+            f"--custom-ops {str(library)!r} is not a library of custom operators for ONNX Runtime "
+            f"{ort.__version__} here: {first_line(error)}; build it for this system and version"
+        ) from error
 
 
 def _options(plan: SessionPlan, folder: Path | None) -> ort.SessionOptions:

@@ -12,6 +12,7 @@ import onnx
 import onnxruntime as ort
 
 from lsa_onnx._version import __version__
+from lsa_onnx.model import digest
 from lsa_onnx.prediction import Head
 from lsa_onnx.report.document import (
     DataSection,
@@ -81,7 +82,7 @@ def assemble(findings: Findings) -> Report:
     return Report(
         tool_version=__version__,
         created=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
-        model=model_section(f.subject, f.head),
+        model=model_section(f.subject, f.head, f.device),
         input=input_section(f.subject, _linf(f)),
         data=data,
         run=_run_section(f),
@@ -128,7 +129,7 @@ def _attempts(f: Findings) -> list[Attempt]:
     return found
 
 
-def model_section(subject: Subject, head: Head | None) -> ModelSection:
+def model_section(subject: Subject, head: Head | None, device: Device) -> ModelSection:
     """What a report says of the model."""
     model, proto = subject.loaded, subject.loaded.proto
     producer = f"{proto.producer_name} {proto.producer_version}".strip()
@@ -144,6 +145,7 @@ def model_section(subject: Subject, head: Head | None) -> ModelSection:
         outputs=model.outputs,
         logits=head.logits if head else None,
         logits_found=head.found if head else "no output with one score per class",
+        custom_ops=[digest(library) for library in device.libraries],
     )
 
 

@@ -40,6 +40,28 @@ def held_dtype(value: ValueDescription) -> np.dtype[Any]:
     return dtype
 
 
+def as_taken(value: ValueDescription, rows: Array) -> Array:
+    """``rows`` in the type that the input ``value`` takes.
+
+    Raises:
+        DataError: That type cannot hold a value.
+    """
+    dtype = held_dtype(value)
+    with np.errstate(over="ignore", invalid="ignore"):
+        taken = rows.astype(dtype, copy=False)
+    if dtype.kind == "b" or taken is rows:
+        return taken
+    kept = np.isfinite(rows) == np.isfinite(taken)
+    if dtype.kind in "iu":
+        kept = (rows >= np.iinfo(dtype).min) & (rows <= np.iinfo(dtype).max)
+    if not kept.all():
+        raise DataError(
+            f"input {value.name!r} is held at {rows[~kept].flat[0]:g}, which its type {dtype} cannot hold; "
+            "give other values"
+        )
+    return taken
+
+
 def named_sizes(value: ValueDescription, layout: Layout, dataset: Dataset) -> dict[str, int]:
     """The sizes that the samples give to the named dimensions of the input that they are for."""
     dims = (value.shape or [])[0 if layout.leading is None else 1 :]
@@ -164,7 +186,7 @@ class Holding:
     def whole(self) -> dict[str, Array]:
         """Inputs with one value for all samples, in the types that they take."""
         return {
-            value.name: self.dataset.whole[value.name].astype(held_dtype(value))
+            value.name: as_taken(value, self.dataset.whole[value.name])
             for value in self.held
             if value.name in self.dataset.whole
         }

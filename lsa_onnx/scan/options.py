@@ -111,6 +111,11 @@ class SubjectOptions:
         return [path for path in (self.data, labels, *held) if path is not None]
 
     @property
+    def libraries(self) -> tuple[str, ...]:
+        """Libraries of custom operators that the model needs."""
+        return ()
+
+    @property
     def budget_bytes(self) -> int | None:
         """What one session may take beyond a plain one; ``None`` for the usual budget."""
         return self.max_memory_bytes
@@ -152,6 +157,11 @@ class AttackOptions(SubjectOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._require_least(steps=1, restarts=1)
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """See ``SubjectOptions``."""
+        return self.custom_ops
 
     def settings(self, eps: str, low: float, high: float) -> AttackSettings:
         """What attacks are given beside their names, for inputs in ``low`` to ``high``.

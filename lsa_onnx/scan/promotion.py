@@ -72,7 +72,7 @@ def promoted(source: Subject, tensor: str, options: SubjectOptions) -> Subject:
         DataError: Values are outside the declared range.
         ModelError: The tensor cannot be perturbed, or the model is not the same when cut there.
     """
-    device = resolve_device(options.device)
+    device = resolve_device(options.device, options.libraries)
     before = Front(source, tensor, device)
     target = _described(before)
     proto = promote(source.prepared, tensor, before.element, target.shape)

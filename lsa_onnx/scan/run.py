@@ -52,7 +52,7 @@ def scan(
     """
     options, listener = options or ScanOptions(), listener or Listener()
     started = time.perf_counter()
-    device = resolve_device(options.device)
+    device = resolve_device(options.device, options.libraries)
     subject = open_subject(str(model), options)
     asked = options.made_perturbations(subject.spec.low, subject.spec.high)
     head = find_head(subject.model.proto, lowest_wins=options.decision == "min")

@@ -30,7 +30,7 @@ from lsa_onnx.rewrite.embeddings import id_limits
 from lsa_onnx.rewrite.promote import with_constants
 from lsa_onnx.runtime.layout import Layout, input_layout
 from lsa_onnx.runtime.memory import give_back_memory
-from lsa_onnx.scan.held import Holding, held_dtype, named_sizes, whole_shape
+from lsa_onnx.scan.held import Holding, as_taken, held_dtype, named_sizes, whole_shape
 from lsa_onnx.scan.options import SYNTHETIC_SAMPLES, SubjectOptions
 from lsa_onnx.scan.promotion import Promotion, promoted
 from lsa_onnx.scan.target import FLOAT_INPUTS, choose_target, unread_inputs
@@ -106,9 +106,7 @@ class Subject:
         """Inputs by name, each (n, ...), in declared units; and ``dataset.labels`` of the samples."""
         x, labels = self.dataset.batch(start, stop)
         others = {
-            value.name: self.dataset.batch_of(value.name, start, stop).astype(
-                held_dtype(value), copy=False
-            )
+            value.name: as_taken(value, self.dataset.batch_of(value.name, start, stop))
             for value in self.held
         }
         return {self.input.name: x, **others}, labels
@@ -248,8 +246,20 @@ def _prepare(
     given = max(len(spec.mean or ()), len(spec.std or ()), 1)
     channels = channel_count(spec.layout, shape) or given
     scale, offset = spec.affine(channels)
+    _require_finite(scale, offset, spec, np.dtype(FLOAT_INPUTS.get(target.dtype, np.float64)))
     axis = {"NCHW": 1, "NHWC": len(shape), "flat": len(shape)}[resolve_layout(spec.layout, shape)]
     broadcast = [channels if channels > 1 and a == axis else 1 for a in range(len(shape) + 1)]
     graph_axis = axis if layout.leading is not None else axis - 1
     prepared = prepend(model.proto, target.name, scale, offset, graph_axis)
     return prepared, scale.reshape(broadcast), offset.reshape(broadcast)
+
+
+def _require_finite(scale: Array, offset: Array, spec: InputSpec, dtype: np.dtype[Any]) -> None:
+    """That the model's own type can hold the normalisation."""
+    with np.errstate(over="ignore"):
+        held = np.concatenate([scale, offset]).astype(dtype)
+    if not np.isfinite(held).all():
+        raise DataError(
+            f"mean {spec.mean} and std {spec.std} for the range {spec.low:g} to {spec.high:g} normalise by "
+            f"numbers that {dtype} cannot hold; check them"
+        )

@@ -5,14 +5,36 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import final
 
 import numpy as np
 import pytest
 
+from lsa_cli import checks
 from lsa_cli.main import main
 from tests import graphs
 from tests.cli.command_line import Cli, Outcome
 from tests.cli.refusals import image_folder
+
+
+@final
+class Unchecked:
+    """In place of a check, which costs a process: hundreds of tests run commands on models of their own."""
+
+    def __enter__(self) -> Unchecked:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """There is nothing to end."""
+
+    def check(self, *_: object, **__: object) -> None:
+        """Find nothing."""
+
+
+@pytest.fixture(autouse=True)
+def _no_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests of the check put it back."""
+    monkeypatch.setattr(checks, "start", Unchecked)
 
 
 @pytest.fixture

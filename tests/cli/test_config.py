@@ -24,7 +24,7 @@ ONLY_DATA = ["model.onnx", "--data", "x.npz"]
 ODD: dict[str, Any] = {
     "data": Path("x.npz"), "labels": "none", "x_key": "a", "y_key": "b", "split": "test",
     "resize": True, "samples": 7, "seed": 3, "range": (-1.0, 255.0), "mean": (0.5, 0.25),
-    "std": (2.0, 1.0), "layout": "NHWC", "decision": "min", "perturb": "p", "hold": ("a=1",),
+    "std": (2.0, 1.0), "layout": "NHWC", "decision": "min", "perturb": "p", "perturb_at": "t", "hold": ("a=1",),
     "batch": 5, "max_memory_bytes": 1 << 30, "device": "cpu", "expect_accuracy": 0.5,
     "base": "at-trades", "gamma": "r=2,s=3", "detach_clean": True, "beta": 2.0,
     "label_smoothing": 0.125, "eps": "3%", "norm": "l2", "steps": 2, "step_size": "1/255",

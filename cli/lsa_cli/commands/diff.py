@@ -9,6 +9,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from lsa_cli.checks import check_option, require_safe
 from lsa_cli.output import require_writable
 from lsa_cli.terminal import results
 from lsa_onnx.differences import MetadataChange, ModelDifference, TensorChange, diff_models
@@ -24,12 +25,14 @@ _VALUE_WIDTH = 60
 @click.argument("old", type=click.Path())
 @click.argument("new", type=click.Path())
 @click.option("--json", metavar="FILE|-", help="Write the differences as JSON; - for stdout.")
+@check_option
 def command(old: str, new: str, json: str | None) -> None:
     """Compare two model files: weights tensor by tensor, metadata, and everything else.
 
     Exit code 0 if NEW is OLD with at most other weights, metadata or packaging; 1 if the graph
     itself differs.
     """
+    require_safe(old, new)
     require_writable({"--json": json}, [old, new])
     found = diff_models(old, new)
     text = json_format.dumps(

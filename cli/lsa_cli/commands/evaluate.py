@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from lsa_cli.checks import check_option, custom_ops_option, require_safe
 from lsa_cli.options import (
     attack_options,
     data_options,
@@ -54,6 +55,8 @@ KINDS = "\n".join(
 )
 @attack_options
 @run_options
+@custom_ops_option
+@check_option
 @click.option("--json", metavar="FILE|-", help="Write the result as JSON; - for stdout, alone.")
 @click.option("-q", "--quiet", is_flag=True, help="No messages and no progress.")
 def command(
@@ -75,6 +78,7 @@ def command(
         **rest,
     )
     targets = {"--json": json, "--save-adversarial": options.save_adversarial}
+    require_safe(model, libraries=options.custom_ops)
     require_writable(targets, [model], options.files)
     with TerminalListener(quiet) as listener:
         evaluation = evaluate(model, options, listener)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from lsa_cli.checks import check_option, custom_ops_option, require_safe
 from lsa_cli.options import device_option, layers_option, model_argument
 from lsa_cli.output import require_writable
 from lsa_onnx.instrumented import write_exposed
@@ -16,11 +17,16 @@ from lsa_onnx.runtime.devices import resolve_device
 @click.option("-o", "--output", required=True, metavar="OUT.onnx", help="File to write.")
 @layers_option("all")
 @device_option
-def command(model: str, output: str, layers: tuple[str, ...], device: str) -> None:
+@custom_ops_option
+@check_option
+def command(
+    model: str, output: str, layers: tuple[str, ...], device: str, custom_ops: tuple[str, ...]
+) -> None:
     """Write a copy of MODEL that also returns its layers as outputs.
 
     The copy is an ordinary ONNX file: any runtime can run it.
     """
+    require_safe(model, libraries=custom_ops)
     require_writable({"-o": output}, [model])
-    names = write_exposed(model, output, layers, resolve_device(device))
+    names = write_exposed(model, output, layers, resolve_device(device, custom_ops))
     click.echo(f"{output}: {count(len(names), 'tensor')} exposed", err=True)

@@ -6,6 +6,7 @@ import dataclasses
 
 import click
 
+from lsa_cli.checks import check_option, require_safe
 from lsa_cli.config import harden_options_of
 from lsa_cli.options import model_argument
 from lsa_cli.processes import is_first_process
@@ -41,6 +42,7 @@ Examples:
 @output_options
 @harden_options
 @result_options
+@check_option
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -63,6 +65,7 @@ def command(
     require_training()
     options = harden_options_of(ctx, config)
     targets = Targets(output or default_output(model), json, html)
+    require_safe(model)
     require_targets(model, targets, options, config)
     options = dataclasses.replace(options, mvl=single_names(model, options.mvl))
     before, after = None, None

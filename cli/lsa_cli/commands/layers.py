@@ -37,7 +37,9 @@ def command(
     require_safe(model, libraries=custom_ops)
     require_writable({"--json": json}, [model])
     loaded = load_model(model)
-    plan = plan_layers(survey(loaded.proto, loaded.folder, resolve_device(device, custom_ops)), layers)
+    plan = plan_layers(
+        survey(loaded.proto, loaded.folder, resolve_device(device, custom_ops)), layers
+    )
     if json is None:
         print_layers(plan.layers, plan.not_scored, results())
         return

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from lsa_cli.checks import check_option, require_safe
 from lsa_cli.config import loop_options_of
 from lsa_cli.options import layers_option, model_argument
 from lsa_cli.processes import is_first_process
@@ -61,6 +62,7 @@ Examples:
 @click.option("--top-k", type=int, metavar="K", help="List the K most vulnerable layers instead.")
 @harden_options
 @result_options
+@check_option
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -82,6 +84,7 @@ def command(
     require_training()
     options, scanning = loop_options_of(ctx, config)
     targets = Targets(output or default_output(model), json, html)
+    require_safe(model)
     require_targets(model, targets, options, config)
     options = dataclasses.replace(options, mvl=single_names(model, options.mvl))
     run_loop(model, targets, options, scanning, quiet=quiet, verbose=verbose)

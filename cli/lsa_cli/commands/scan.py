@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from lsa_cli.checks import check_option, custom_ops_option, require_safe
 from lsa_cli.options import (
     attack_options,
     data_options,
@@ -69,6 +70,8 @@ Examples:
 )
 @click.option("--top-k", type=int, metavar="K", help="List the K most vulnerable layers instead.")
 @run_options
+@custom_ops_option
+@check_option
 @click.option("--json", metavar="FILE|-", help="Write the report as JSON; - for stdout, alone.")
 @click.option("--html", metavar="FILE", help="Write the report as one self-contained page.")
 @click.option("-v", "--verbose", is_flag=True, help="Show every layer, note and reason.")
@@ -94,6 +97,7 @@ def command(
         **rest,
     )
     targets = {"--json": json, "--html": html, "--save-adversarial": options.save_adversarial}
+    require_safe(model, libraries=options.custom_ops)
     require_writable(targets, [model], options.files)
     with TerminalListener(quiet) as listener:
         report = scan(model, options, listener)
