@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import gzip
 import math
+import re
+import tokenize
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -243,9 +245,11 @@ def _npy_array(
 ) -> StoredArray:
     try:
         shape, fortran, dtype = _npy_header(stream)
-    except ValueError as error:
+    except (ValueError, SyntaxError, tokenize.TokenError) as error:
+        # Parts of a syntax tree are told by their address.
+        what = re.sub(r"<\S+ object at 0x[0-9a-f]+>", "an expression", one_line(error))
         raise DataError(
-            f"{name} is not a usable npy array ({one_line(error)}); save it with numpy.save"
+            f"{name} is not a usable npy array ({what}); save it with numpy.save"
         ) from error
     _require_numbers(name, dtype)
     offset = stream.tell()

@@ -130,8 +130,11 @@ def label_array(path: Path, y_key: str | None) -> StoredArray | None:
     Raises:
         DataError: the file cannot be read, or holds several arrays and none is chosen.
     """
-    with reading(path), path.open("rb") as file:
-        head = file.read(8)
+    with reading(path):
+        if path.exists() and not path.is_file():
+            raise DataError(f"{str(path)!r} is a device, a pipe or a folder; give a file of labels")
+        with path.open("rb") as file:
+            head = file.read(8)
     if head.startswith(b"\x93NUMPY"):
         return npy_file(path)
     if head.startswith(b"\x1f\x8b") or is_idx(head):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsa_onnx.errors import DataError
+from lsa_onnx.files import read_regular
 from lsa_onnx.inputs.guard import reading
 
 Labels = NDArray[np.int64]
@@ -98,7 +99,7 @@ def read_text_labels(path: Path, *, classes: bool = True) -> NDArray[Any]:
     """
     form, what = (_INTEGER, "an integer") if classes else (_NUMBER, "a number")
     with reading(path):
-        content = path.read_bytes()
+        content = read_regular(path)
     try:
         lines = content.decode("utf-8").splitlines()
     except UnicodeDecodeError as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from lsa_onnx.errors import DataError
+from lsa_onnx.files import read_regular
 from lsa_onnx.inputs.guard import one_line, reading
 from lsa_onnx.inputs.spec import InputSpec, Source, as_layout
 
@@ -102,10 +103,11 @@ def _spec(fields: dict[str, Any], source: Source) -> InputSpec:
 
 def _read_sidecar(path: Path) -> dict[str, Any]:
     with reading(path):
-        content = path.read_bytes()
+        content = read_regular(path)
     try:
         document = tomllib.loads(content.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    # ValueError: of the format, the encoding, or of a number too long to read.
+    except (ValueError, RecursionError) as error:
         raise DataError(
             f"{str(path)!r} is not valid TOML ({one_line(error)}); correct it or remove it"
         ) from error

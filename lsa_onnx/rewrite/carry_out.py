@@ -17,6 +17,7 @@ from lsa_onnx.rewrite.bodies import Place, by_position, flat, places
 from lsa_onnx.rewrite.body_nodes import BodyNodes, Stack
 from lsa_onnx.rewrite.graph import (
     copy_model,
+    inferred,
     is_standard,
     opset,
     replace_nodes,
@@ -227,10 +228,7 @@ class _Carrier:
 
 def _containers(model: onnx.ModelProto) -> dict[str, str]:
     """Tensor name → what it is, for all that are no tensors."""
-    try:
-        shaped = onnx.shape_inference.infer_shapes(model)
-    except (RuntimeError, ValueError, onnx.shape_inference.InferenceError):
-        shaped = model
+    shaped = inferred(model, values=False)
     found: dict[str, str] = {}
     graphs = [shaped.graph, *(place.graph for place in flat(places(shaped.graph)))]
     for graph in graphs:

@@ -49,6 +49,19 @@ def add_initializer(model: onnx.ModelProto, tensor: onnx.TensorProto) -> None:
         model.graph.input.append(declared)
 
 
+def inferred(model: onnx.ModelProto, *, values: bool = True) -> onnx.ModelProto:
+    """``model`` with the types and shapes that ONNX infers; as it is where that fails.
+
+    Args:
+        model: Any model; it is not changed.
+        values: Follow the values of shapes as well.
+    """
+    try:
+        return onnx.shape_inference.infer_shapes(model, data_prop=values)
+    except (RuntimeError, ValueError, onnx.shape_inference.InferenceError):
+        return model
+
+
 def with_input_shapes(
     model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]
 ) -> onnx.ModelProto:
@@ -249,8 +262,7 @@ def attribute(node: onnx.NodeProto, name: str, default: int) -> int:
 
 def replace_nodes(graph: onnx.GraphProto, nodes: Sequence[onnx.NodeProto]) -> None:
     """Give ``graph`` these nodes in this order (they may include its own)."""
-    kept = [onnx.NodeProto() for _ in nodes]
-    for target, node in zip(kept, nodes, strict=True):
-        target.CopyFrom(node)
-    del graph.node[:]
-    graph.node.extend(kept)
+    old = len(graph.node)
+    # To extend is to copy, so the old ones can go afterwards.
+    graph.node.extend(nodes)
+    del graph.node[:old]

@@ -12,7 +12,7 @@ from itertools import count
 
 import onnx
 
-from lsa_onnx.rewrite.graph import copy_model, dimensions, is_standard, subgraphs
+from lsa_onnx.rewrite.graph import copy_model, dimensions, inferred, is_standard, subgraphs
 
 Types = Mapping[str, onnx.TypeProto]
 
@@ -45,7 +45,7 @@ def infer_through_loops(model: onnx.ModelProto, lengths: int) -> onnx.ModelProto
         A copy of the model with all that was found.
     """
     if not any(_loops(model.graph, count(lengths))):
-        return onnx.shape_inference.infer_shapes(model, data_prop=True)
+        return inferred(model)
     changing: set[str] = set()
     while True:
         shaped = _inferred(copy_model(model), lengths, changing)
@@ -67,7 +67,7 @@ def _inferred(model: onnx.ModelProto, lengths: int, changing: Container[str]) ->
     """Infer, and write into ``model`` what that lets assume of Loops, until it is nothing new."""
     loops = list(_loops(model.graph, count(lengths)))
     while True:
-        shaped = onnx.shape_inference.infer_shapes(model, data_prop=True)
+        shaped = inferred(model)
         types = dict(_types(shaped.graph))
         assumed = [_assume(loop, types, changing) for loop in loops]
         if not any(assumed):

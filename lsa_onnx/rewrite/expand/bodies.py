@@ -10,6 +10,7 @@ import onnx
 from lsa_onnx.rewrite.expand.builder import Builder, NotExpandable
 from lsa_onnx.rewrite.expand.renaming import renamed
 from lsa_onnx.rewrite.graph import constant_node_value, subgraphs
+from lsa_onnx.rewrite.inline import fill_references
 
 # Its body is a Loop that takes scalars alone; others' bodies feed it vectors of one number.
 _LEFT_ALONE = frozenset({"Range"})
@@ -112,18 +113,7 @@ def _filled(node: onnx.NodeProto, values: Mapping[str, onnx.AttributeProto]) -> 
     """A copy with values in place of references to the function's attributes, also in bodies."""
     filled = onnx.NodeProto()
     filled.CopyFrom(node)
-    del filled.attribute[:]
-    for attribute in node.attribute:
-        if not attribute.ref_attr_name:
-            filled.attribute.add().CopyFrom(attribute)
-        elif attribute.ref_attr_name in values:
-            target = filled.attribute.add()
-            target.CopyFrom(values[attribute.ref_attr_name])
-            target.name = attribute.name
-    for graph in subgraphs(filled):
-        inner = [_filled(n, values) for n in graph.node]
-        del graph.node[:]
-        graph.node.extend(inner)
+    fill_references(filled, values)
     return filled
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import onnx
 from onnx import helper
 
-from lsa_onnx.rewrite.graph import attribute, opset, subgraphs
+from lsa_onnx.rewrite.graph import attribute, inferred, opset, subgraphs
 
 FLOATS = frozenset(
     {
@@ -44,7 +44,7 @@ class Scope:
     def of(cls, model: onnx.ModelProto) -> Scope:
         """The scope of the main graph, with all that ONNX's own inference knows of it."""
         scope = cls(opset(model), model.ir_version)
-        scope.declare(onnx.shape_inference.infer_shapes(model, data_prop=True).graph)
+        scope.declare(inferred(model).graph)
         return scope
 
     def body(self, graph: onnx.GraphProto, node: onnx.NodeProto) -> Scope:

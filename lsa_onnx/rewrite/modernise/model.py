@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cache
 
 import onnx
-import onnx.inliner
 
 from lsa_onnx.errors import ModelError
 from lsa_onnx.rewrite.graph import (
@@ -17,6 +16,7 @@ from lsa_onnx.rewrite.graph import (
     subgraphs,
     unused_suffix,
 )
+from lsa_onnx.rewrite.inline import inline_functions
 from lsa_onnx.rewrite.modernise.builder import Builder, Pool, Unraisable, read_names
 from lsa_onnx.rewrite.modernise.constants import hoist
 from lsa_onnx.rewrite.modernise.scope import Scope, scope_of
@@ -49,8 +49,8 @@ def modernise(model: onnx.ModelProto) -> onnx.ModelProto:
     Raises:
         ModelError: Some nodes have no form in opset 18; all of them are named.
     """
-    version = opset(model) or TARGET
-    source = _inlined(model, version)
+    source = inline_functions(model)
+    version = opset(source) or TARGET
     raised = copy_model(source)
     walk = _Walk(source, version)
     walk.raise_graph(raised.graph, scope_of(source))
@@ -135,26 +135,6 @@ def _require_form(op: str, version: int, *, convertible: bool) -> None:
         raise Unraisable(f"opset {_OLDEST} replaced the form that opset {version} has")
 
 
-def _inlined(model: onnx.ModelProto, version: int) -> onnx.ModelProto:
-    """The model without local functions.
-
-    A function may import another opset than the model; ONNX Runtime reads all of them as the model's.
-    """
-    if not model.functions:
-        return model
-    copied = copy_model(model)
-    for function in copied.functions:
-        _import_default_domain(function, version)
-    inlined = onnx.inliner.inline_local_functions(copied)
-    if inlined.functions:
-        names = ", ".join(f"{f.domain}.{f.name}" for f in inlined.functions)
-        raise ModelError(
-            f"cannot inline the local function(s) {names}: they import other opsets than the model; "
-            "export the model again with the same opset for all"
-        )
-    return inlined
-
-
 def _drop_listed_initializers(graph: onnx.GraphProto) -> None:
     constants = initializer_names(graph)
     for index in reversed(range(len(graph.input))):
@@ -162,7 +142,7 @@ def _drop_listed_initializers(graph: onnx.GraphProto) -> None:
             del graph.input[index]
 
 
-def _import_default_domain(owner: onnx.ModelProto | onnx.FunctionProto, version: int) -> None:
+def _import_default_domain(owner: onnx.ModelProto, version: int) -> None:
     """Let ``owner`` (changed) import ONNX's operators once, in ``version``."""
     others = [(o.domain, o.version) for o in owner.opset_import if o.domain not in _DOMAIN_NAMES]
     del owner.opset_import[:]

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from lsa_onnx.rewrite.graph import constant_value, copy_model, producers, subgraphs
+from lsa_onnx.rewrite.graph import constant_value, copy_model, inferred, producers, subgraphs
 
 
 class Scope:
@@ -92,10 +92,7 @@ def _inferred(model: onnx.ModelProto) -> onnx.GraphProto:
         inner = graph.input if graph is not bare.graph else ()
         for value in (*inner, *graph.output):
             value.type.tensor_type.ClearField("shape")
-    try:
-        return onnx.shape_inference.infer_shapes(bare).graph
-    except (RuntimeError, ValueError, onnx.shape_inference.InferenceError):
-        return bare.graph
+    return inferred(bare, values=False).graph
 
 
 def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:

@@ -89,6 +89,8 @@ def _scales(t: Tape, op: Op, axes: Sequence[int]) -> Scales:
     """The factors that Resize computes with, if not the lengths of y over those of x."""
     if op.input(3) is None:
         value = t.value(op.inputs[2])
+        if value is not None and value.shape != (len(axes),):
+            raise RuleRefused(f"it has scales of shape {value.shape} for {len(axes)} axes")
         return op.inputs[2] if value is None else value
     policy = op.attribute("keep_aspect_ratio_policy", "stretch")
     return None if policy == "stretch" else _common_scale(t, op, axes, policy)

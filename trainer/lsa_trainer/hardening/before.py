@@ -39,7 +39,7 @@ def _known(path: Path, of: Mapping[str, Any]) -> Standing | None:
         if record["of"] != json.loads(json.dumps(of)):
             return None
         return Standing(_share(record["clean"]), _share(record["robust"]))
-    except (OSError, ValueError, TypeError, LookupError):
+    except (OSError, ValueError, TypeError, LookupError, RecursionError):
         return None
 
 
