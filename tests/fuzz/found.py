@@ -1,0 +1,38 @@
+"""What fuzzing has found so far, and what was done about it: a part of ``docs/fuzzing.md``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Found:
+    """A defect that is mended.
+
+    Attributes:
+        input: What a file had to hold.
+        before: What the command did.
+        now: What it does.
+    """
+
+    input: str
+    before: str
+    now: str
+
+
+_REFUSED = "refused in one line"
+
+FOUND: tuple[Found, ...] = (
+    Found("a local function that calls itself, or two of one name", "a traceback", _REFUSED),
+    Found(
+        "an input or output of an element type that ONNX has no name for", "a traceback", _REFUSED
+    ),
+    Found("a constant whose data do not fit its shape", "a traceback", _REFUSED),
+    Found("a length of external data that is no number (`0x10`)", "a traceback", _REFUSED),
+    Found("a Loop with two bodies", "a traceback", _REFUSED),
+    Found("a Resize whose scales are a matrix", "a traceback", _REFUSED),
+    Found("an operator of a domain that the model does not import", "a traceback", _REFUSED),
+    Found("the head of an npy file with an open bracket", "a traceback", _REFUSED),
+    Found("a held value, mean or deviation beyond float32", "numpy's warnings on stderr", _REFUSED),
+    Found("shapes that make shape inference crash", "the process died", "exit code 5"),
+)
