@@ -7,32 +7,47 @@ a copy of structure alone, and ONNX Runtime maps the one weights file into each 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import shutil
 import tempfile
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, TypeVar
 
 import onnx
-import onnx.inliner
 from google.protobuf.message import DecodeError
 
 from lsa_onnx.errors import DataError, ModelError
 from lsa_onnx.report.document import FileDigest, ValueDescription
 from lsa_onnx.rewrite.graph import dimensions, opset, true_inputs
+from lsa_onnx.rewrite.inline import inline_functions
+from lsa_onnx.rewrite.modernise import modernise
+from lsa_onnx.rewrite.tidy import tidy
+from lsa_onnx.runtime.built_in import built_in_operators
 from lsa_onnx.sparse import densified
 from lsa_onnx.weights import (
     carry_inner_weights,
     carry_weights,
     element_count,
     find_external_files,
+    is_large,
     move_weights_out,
+    refer_to_moved,
     require_single_links,
+    take_moved_back,
 )
+from lsa_onnx.wellformed import require_data, require_readable, require_scopes
+from lsa_onnx.wire import parse_in_pieces
+
+T = TypeVar("T")
 
 MIN_IR_VERSION = 3
-MIN_OPSET = 7
+OLDEST_OPSET = 7
+# A write failed, though what was read may be at hand: a full disk, a limit on a file or on a user.
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
 
 
 @dataclass(frozen=True)
@@ -70,36 +85,31 @@ class Model:
         """Number of elements of all initializers."""
         return sum(element_count(tensor) for tensor in self.proto.graph.initializer)
 
+    @property
+    def is_large(self) -> bool:
+        """Whether several sessions, each with weights of its own, would fill the memory."""
+        return is_large(self.proto)
+
 
 def load_model(path: str | Path) -> Model:
     """Read an ONNX file.
 
-    Local functions are inlined, so that the layers inside them can be seen.
+    Local functions are inlined, so that the layers inside them can be seen, and nodes stand in an order in
+    which they can run; opsets before 7 are raised.
 
     Args:
-        path: The model: IR version 3 or newer, opset 7 or newer, weights inside the file or in
-            files beside it.
+        path: The model: IR version 3 or newer, any opset, weights inside the file or in files beside it.
 
     Raises:
         DataError: There is no such file, it cannot be read, or there is no room for its weights.
-        ModelError: It is not an ONNX model, or of a version that is not supported.
+        ModelError: It is not an ONNX model, breaks a rule of ONNX, or is of a version that is not supported.
         UnsafeModelError: It refers to weights outside its own folder.
     """
     source = Path(path)
-    proto = parse_model(source)
-    _check_versions(source, proto)
-    folder, files = find_external_files(source, proto)
-    require_single_links(files)
-    proto = densified(proto, folder)
-    identity, sidecars = digest(source), tuple(digest(file) for file in files)
     workspace = Path(tempfile.mkdtemp(prefix="lsa-onnx-"))
     try:
-        if folder is None:
-            with (workspace / "weights.bin").open("wb") as file:
-                move_weights_out(proto, file)
-        else:
-            carry_inner_weights(proto, folder)
-        proto = _inlined(_repacked(proto))
+        proto, folder, files = _opened(source, workspace)
+        identity, sidecars = digest(source), tuple(digest(file) for file in files)
     except BaseException as error:
         # A request to end may come here as well.
         shutil.rmtree(workspace, ignore_errors=True)
@@ -121,8 +131,40 @@ def load_model(path: str | Path) -> Model:
     return model
 
 
-def _inlined(proto: onnx.ModelProto) -> onnx.ModelProto:
-    return onnx.inliner.inline_local_functions(proto) if proto.functions else proto
+def _opened(source: Path, workspace: Path) -> tuple[onnx.ModelProto, Path | None, list[Path]]:
+    """The model without large weights, and the folder and files of those that it does not hold itself."""
+    with (workspace / "weights.bin").open("w+b") as weights:
+        outline = _read(source, lambda file: parse_in_pieces(file, weights))
+        proto = outline.model
+        _require_graph(source, proto)
+        _check_versions(source, proto)
+        folder, files = find_external_files(source, proto)
+        require_single_links(files)
+        if folder is None:
+            refer_to_moved(proto, outline.moved, weights)
+        else:
+            # ONNX Runtime looks for weights in one folder.
+            take_moved_back(proto, outline.moved, weights)
+        require_data(proto)
+        proto = densified(proto, folder)
+        if folder is None:
+            move_weights_out(proto, weights)
+        else:
+            carry_inner_weights(proto, folder)
+    return _raised(_settled(_repacked(proto))), folder, files
+
+
+def _raised(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Models of the first opsets in a newer one: rewrites know operators as opset 7 made them."""
+    return modernise(proto) if 0 < opset(proto) < OLDEST_OPSET else proto
+
+
+def _settled(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The model without functions, checked, and in order."""
+    inlined = inline_functions(proto, built_in_operators() if proto.functions else frozenset())
+    require_scopes(inlined)
+    tidy(inlined)
+    return inlined
 
 
 def _repacked(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -168,6 +210,8 @@ def describe(value: onnx.ValueInfoProto) -> ValueDescription:
 
 def element_name(element: int) -> str:
     """The numpy-like name of an ONNX element type: ``float32``, ``bfloat16``, ``string``."""
+    if element not in onnx.TensorProto.DataType.values():
+        return f"unknown type {element}"
     name: str = onnx.TensorProto.DataType.Name(element).lower()
     return {"float": "float32", "double": "float64"}.get(name, name)
 
@@ -177,28 +221,49 @@ def parse_model(source: Path) -> onnx.ModelProto:
 
     Raises:
         DataError: There is no such file, or it cannot be read.
-        ModelError: It is not an ONNX model.
+        ModelError: It is not an ONNX model, or nobody could read it.
     """
+    # By content: onnx.load goes by the file's suffix and would parse text formats too.
+    proto = _read(source, lambda file: onnx.load_model_from_string(file.read()))
+    _require_graph(source, proto)
+    return proto
+
+
+def _read(source: Path, parse: Callable[[BinaryIO], T]) -> T:
+    """What ``parse`` makes of a file."""
     if not source.exists():
         raise DataError(f"no model file {str(source)!r}; give the path of an .onnx file")
     if source.is_dir():
         raise DataError(f"{str(source)!r} is a folder; give the path of an .onnx file")
+    if not source.is_file():
+        # Either may have no end.
+        raise DataError(f"{str(source)!r} is a device or pipe; give the path of an .onnx file")
     try:
-        # By content: onnx.load goes by the file's suffix and would parse text formats too.
-        proto = onnx.load_model_from_string(source.read_bytes())
-    except DecodeError:
+        with source.open("rb") as file:
+            return parse(file)
+    except DecodeError as error:
+        if "depth" in str(error).lower():
+            raise ModelError(
+                f"{str(source)!r} nests control flow deeper than a parser follows (100 messages); export it "
+                "with fewer levels"
+            ) from None
         raise ModelError(
             f"{str(source)!r} is not an ONNX model, or is cut short "
             f"({source.stat().st_size} bytes); check the download, or export the model again"
         ) from None
     except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise
         raise _unreadable(source, error) from None
+
+
+def _require_graph(source: Path, proto: onnx.ModelProto) -> None:
     if not proto.graph.node:
         raise ModelError(
             f"{str(source)!r} holds no graph ({source.stat().st_size} bytes); "
             "give a complete .onnx file"
         )
-    return proto
+    require_readable(proto)
 
 
 def _check_versions(source: Path, proto: onnx.ModelProto) -> None:
@@ -206,12 +271,6 @@ def _check_versions(source: Path, proto: onnx.ModelProto) -> None:
         raise ModelError(
             f"{str(source)!r} has IR version {proto.ir_version}; version {MIN_IR_VERSION} or newer "
             "is supported: export the model again with a newer exporter"
-        )
-    version = opset(proto)
-    if 0 < version < MIN_OPSET:
-        raise ModelError(
-            f"{str(source)!r} has opset {version}; opset {MIN_OPSET} or newer is supported: "
-            "convert it with onnx.version_converter"
         )
 
 

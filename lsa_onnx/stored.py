@@ -16,10 +16,15 @@ from onnx import numpy_helper
 
 from lsa_onnx.errors import ModelError
 from lsa_onnx.model import parse_model
-from lsa_onnx.weights import all_tensors, element_count, find_external_files, is_external
-
-# Their elements share bytes, so that no array can lie over the file.
-_PACKED_BITS = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
+from lsa_onnx.weights import (
+    all_tensors,
+    element_bits,
+    element_count,
+    external_entries,
+    find_external_files,
+    is_external,
+    stored_bytes,
+)
 
 
 @dataclass(frozen=True)
@@ -45,16 +50,18 @@ class StoredModel:
         if not is_external(tensor):
             return _decoded(tensor)
         file, offset, length = self.place(tensor)
-        if _bits(tensor) % 8 or not length:
+        # Where elements share bytes, no array can lie over the file.
+        if element_bits(tensor) % 8 or not length:
             return _read(tensor, file, offset, length)
         dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
         return np.memmap(file, dtype, "r", offset, tuple(tensor.dims))
 
     def place(self, tensor: onnx.TensorProto) -> tuple[Path, int, int]:
         """The file of an external tensor, the byte where it starts there, and its length in bytes."""
-        entries = {entry.key: entry.value for entry in tensor.external_data}
-        length = (element_count(tensor) * _bits(tensor) + 7) // 8
-        return self.files[entries["location"]], int(entries.get("offset", "0")), length
+        entries = external_entries(tensor)
+        _require_numbers(tensor)
+        offset = int(entries.get("offset", "0"))
+        return self.files[entries["location"]], offset, stored_bytes(tensor)
 
 
 def read_stored(path: str | Path) -> StoredModel:
@@ -87,16 +94,13 @@ def read_stored(path: str | Path) -> StoredModel:
     return StoredModel(source, proto, files)
 
 
-def _bits(tensor: onnx.TensorProto) -> int:
-    """Bits of one element in a file."""
-    kind = onnx.TensorProto.DataType.Name(tensor.data_type)
-    if kind in ("STRING", "UNDEFINED"):
+def _require_numbers(tensor: onnx.TensorProto) -> None:
+    if not element_bits(tensor):
+        kind = onnx.TensorProto.DataType.Name(tensor.data_type)
         raise ModelError(
             f"tensor {tensor.name!r} of type {kind} has its data in another file; only numbers can "
             "be there: export the model again"
         )
-    itemsize = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
-    return _PACKED_BITS.get(kind, 8 * itemsize)
 
 
 def _read(tensor: onnx.TensorProto, file: Path, offset: int, length: int) -> NDArray[np.generic]:

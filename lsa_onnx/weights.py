@@ -6,7 +6,7 @@ anything follows it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO
 
@@ -17,13 +17,15 @@ from lsa_onnx.errors import ModelError, UnsafeModelError
 from lsa_onnx.rewrite.graph import subgraphs
 
 INLINE_LIMIT_BYTES = 1024
+# A session may keep a copy of all weights, arranged as its kernels like them, and a scan has three sessions.
+LARGE_BYTES = 1 << 30
 # ONNX Runtime maps external tensors; page-aligned ones need no copy.
 _ALIGNMENT = 4096
 # ONNX Runtime reads the bytes behind this location from its own memory.
 _MEMORY_MARKER = "_ORT_MEM_ADDR_"
 _KNOWN_KEYS = frozenset({"location", "offset", "length", "checksum", "basepath"})
-# Typed fields hold these unpacked, while a file holds two or four elements per byte.
-_PACKED = frozenset({"INT4", "UINT4", "FLOAT4E2M1", "INT2", "UINT2"})
+# Types whose elements share bytes, and bits of one element.
+_PACKED = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
 _DATA_FIELDS = (
     "raw_data",
     "float_data",
@@ -39,7 +41,7 @@ def all_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     yield from _graph_tensors(model.graph)
     for function in model.functions:
         for node in function.node:
-            yield from _node_tensors(node)
+            yield from node_tensors(node)
 
 
 def _graph_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
@@ -47,10 +49,13 @@ def _graph_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
     for sparse in graph.sparse_initializer:
         yield from (sparse.values, sparse.indices)
     for node in graph.node:
-        yield from _node_tensors(node)
+        yield from node_tensors(node)
 
 
-def _node_tensors(node: onnx.NodeProto) -> Iterator[onnx.TensorProto]:
+def node_tensors(node: onnx.NodeProto) -> Iterator[onnx.TensorProto]:
+    """The constants in the attributes of a node, those of its bodies included."""
+    if not node.attribute:
+        return
     for attribute in node.attribute:
         if attribute.HasField("t"):
             yield attribute.t
@@ -73,6 +78,11 @@ def element_count(tensor: onnx.TensorProto) -> int:
     for dim in tensor.dims:
         count *= dim
     return count
+
+
+def is_large(model: onnx.ModelProto) -> bool:
+    """Whether the weights outside of ``model`` are so large that no session should make a copy of them."""
+    return sum(map(stored_bytes, filter(is_external, model.graph.initializer))) > LARGE_BYTES
 
 
 def find_external_files(source: Path, model: onnx.ModelProto) -> tuple[Path | None, list[Path]]:
@@ -104,7 +114,7 @@ def find_external_files(source: Path, model: onnx.ModelProto) -> tuple[Path | No
         stray = next(
             t for t, file in zip(tensors, files, strict=True) if beside not in file.parents
         )
-        raise _outside(stray, _entries(stray)["location"])
+        raise _outside(stray, external_entries(stray)["location"])
     for tensor, file in zip(tensors, files, strict=True):
         _require_data(tensor, file)
         for entry in tensor.external_data:
@@ -128,12 +138,13 @@ def require_single_links(files: Iterable[Path]) -> None:
             )
 
 
-def _entries(tensor: onnx.TensorProto) -> dict[str, str]:
+def external_entries(tensor: onnx.TensorProto) -> dict[str, str]:
+    """What a tensor says of the place of its data in another file: ``location``, ``offset``, ..."""
     return {entry.key: entry.value for entry in tensor.external_data}
 
 
 def _external_file(beside: Path, tensor: onnx.TensorProto) -> Path:
-    location = _entries(tensor).get("location", "")
+    location = external_entries(tensor).get("location", "")
     posix, windows = PurePosixPath(location), PureWindowsPath(location)
     absolute = posix.is_absolute() or bool(windows.drive or windows.root)
     upward = ".." in posix.parts or ".." in windows.parts
@@ -151,7 +162,7 @@ def _outside(tensor: onnx.TensorProto, location: str) -> UnsafeModelError:
 
 def _require_data(tensor: onnx.TensorProto, file: Path) -> None:
     """That ``file`` holds the bytes that ``tensor`` wants of it."""
-    entries = _entries(tensor)
+    entries = external_entries(tensor)
     location = entries["location"]
     unknown = sorted(entries.keys() - _KNOWN_KEYS)
     if unknown:
@@ -159,13 +170,13 @@ def _require_data(tensor: onnx.TensorProto, file: Path) -> None:
             f"tensor {tensor.name!r} describes its data by {unknown[0]!r}, which is not one of "
             f"{', '.join(sorted(_KNOWN_KEYS))}; export the model again"
         )
-    offset, length = (_number(tensor, key, entries.get(key, "0")) for key in ("offset", "length"))
+    offset, length = (external_number(tensor, key) for key in ("offset", "length"))
     if not file.is_file():
         raise ModelError(
             f"tensor {tensor.name!r} needs the file {location!r}, which is not beside the model; "
             "copy it there"
         )
-    end, size = offset + max(length, _stored_bytes(tensor)), file.stat().st_size
+    end, size = offset + max(length, stored_bytes(tensor)), file.stat().st_size
     if end > size:
         raise ModelError(
             f"tensor {tensor.name!r} ends at byte {end} of {location!r}, which has {size} bytes; "
@@ -173,23 +184,34 @@ def _require_data(tensor: onnx.TensorProto, file: Path) -> None:
         )
 
 
-def _number(tensor: onnx.TensorProto, key: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
+def external_number(tensor: onnx.TensorProto, key: str) -> int:
+    """The ``offset`` or ``length``, in bytes, of data in another file; 0 where it is not given.
+
+    Raises:
+        ModelError: It is no number.
+    """
+    text = external_entries(tensor).get(key, "0")
+    # No file has 10**19 bytes; Python itself would not read a number of some thousand digits.
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
         raise ModelError(
-            f"tensor {tensor.name!r} gives {text!r} as the {key} of its data; "
+            f"tensor {tensor.name!r} gives {text[:40]!r} as the {key} of its data; "
             "a number of bytes is expected"
         )
     return int(text)
 
 
-def _stored_bytes(tensor: onnx.TensorProto) -> int:
-    """Bytes that the elements take at least."""
+def element_bits(tensor: onnx.TensorProto) -> int:
+    """Bits of one element in a file; 0 where a file cannot hold it."""
     kind = onnx.TensorProto.DataType.Name(tensor.data_type)
     if kind in ("STRING", "UNDEFINED"):
         return 0
-    if kind in _PACKED:
-        return element_count(tensor) // 4
-    return element_count(tensor) * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    itemsize = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    return _PACKED.get(kind, 8 * itemsize)
+
+
+def stored_bytes(tensor: onnx.TensorProto) -> int:
+    """Bytes that the elements take in a file."""
+    return (element_count(tensor) * element_bits(tensor) + 7) // 8
 
 
 def move_weights_out(model: onnx.ModelProto, file: BinaryIO) -> None:
@@ -198,10 +220,15 @@ def move_weights_out(model: onnx.ModelProto, file: BinaryIO) -> None:
         data = _movable_bytes(tensor)
         if len(data) <= INLINE_LIMIT_BYTES:
             continue
-        file.write(b"\0" * (-file.tell() % _ALIGNMENT))
-        offset = file.tell()
-        file.write(data)
-        _refer(tensor, Path(file.name).name, offset, len(data))
+        _refer(tensor, file, append_weights(file, [data]), len(data))
+
+
+def append_weights(file: BinaryIO, pieces: Iterable[bytes]) -> int:
+    """Write the data of a tensor at the end of ``file``, where they can be mapped; returns where they start."""
+    file.write(b"\0" * (-file.tell() % _ALIGNMENT))
+    offset = file.tell()
+    file.writelines(pieces)
+    return offset
 
 
 def _movable_bytes(tensor: onnx.TensorProto) -> bytes:
@@ -216,14 +243,31 @@ def _movable_bytes(tensor: onnx.TensorProto) -> bytes:
     return numpy_helper.to_array(tensor).tobytes()
 
 
-def _refer(tensor: onnx.TensorProto, location: str, offset: int, length: int) -> None:
+def _refer(tensor: onnx.TensorProto, file: BinaryIO, offset: int, length: int) -> None:
     for field in _DATA_FIELDS:
         tensor.ClearField(field)
     tensor.data_location = onnx.TensorProto.EXTERNAL
     del tensor.external_data[:]
-    entries = {"location": location, "offset": str(offset), "length": str(length)}
+    entries = {"location": Path(file.name).name, "offset": str(offset), "length": str(length)}
     for key, value in entries.items():
         tensor.external_data.add(key=key, value=value)
+
+
+def refer_to_moved(
+    model: onnx.ModelProto, moved: Mapping[int, tuple[int, int]], file: BinaryIO
+) -> None:
+    """Let initializers of ``model`` (changed) have their data in ``file``: position → offset and length."""
+    for index, (offset, length) in moved.items():
+        _refer(model.graph.initializer[index], file, offset, length)
+
+
+def take_moved_back(
+    model: onnx.ModelProto, moved: Mapping[int, tuple[int, int]], file: BinaryIO
+) -> None:
+    """Put into initializers of ``model`` (changed) what ``file`` holds for them."""
+    for index, (offset, length) in moved.items():
+        file.seek(offset)
+        model.graph.initializer[index].raw_data = file.read(length)
 
 
 def carry_inner_weights(model: onnx.ModelProto, folder: Path) -> None:
@@ -234,7 +278,7 @@ def carry_inner_weights(model: onnx.ModelProto, folder: Path) -> None:
     """
     bodies = [body for node in model.graph.node for body in subgraphs(node)]
     inner = [tensor for body in bodies for tensor in _graph_tensors(body)]
-    small = [t for t in model.graph.initializer if _stored_bytes(t) <= INLINE_LIMIT_BYTES]
+    small = [t for t in model.graph.initializer if stored_bytes(t) <= INLINE_LIMIT_BYTES]
     _carry([*inner, *small], folder)
 
 

@@ -13,6 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from lsa_onnx.errors import ModelError, UnsafeModelError
 from lsa_onnx.model import load_model, with_weights
+from lsa_onnx.runtime.devices import resolve_device
+from lsa_onnx.runtime.session import Session
+from lsa_onnx.scan import ScanOptions, scan
 from lsa_onnx.weights import all_tensors, is_external, move_weights_out
 from tests import graphs
 from tests.graphs import model, node, run, samples, save, save_external, value, weight
@@ -106,6 +109,7 @@ def test_no_pointer_leaves_the_folder(
         ({"length": "1e3"}, "gives '1e3' as the length"),
         ({"offset": "4"}, "ends at byte 84 of 'w.bin', which has 80 bytes"),
         ({"length": "96"}, "ends at byte 96 of 'w.bin', which has 80 bytes"),
+        ({"length": "79"}, r"'w' holds 79 bytes, and its shape \[5, 4\] needs 80"),
         ({"__class__": "x"}, "describes its data by '__class__'"),
     ],
 )
@@ -136,20 +140,39 @@ def test_data_beside_the_model_is_used_wherever_it_is_referred_to(
     assert not any(is_external(tensor) for tensor in all_tensors(complete))
 
 
-def test_links_of_a_download_cache_are_followed(tmp_path: Path) -> None:
-    """Model and data are links to files of other names, in one folder."""
-    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots"
+def download_cache(folder: Path, proto: onnx.ModelProto) -> Path:
+    """The model as Hugging Face keeps it: links to files that are named after their content, in one folder."""
+    blobs, snapshot = folder / "blobs", folder / "snapshots" / "0f1e"
     blobs.mkdir()
-    snapshot.mkdir()
-    plain = graphs.conv_net()
-    save_external(plain, blobs / "1a2b")
+    snapshot.mkdir(parents=True)
+    save_external(proto, blobs / "1a2b")
     (blobs / "weights.data").rename(blobs / "3c4d")
-    (snapshot / "model.onnx").symlink_to("../blobs/1a2b")
-    (snapshot / "weights.data").symlink_to("../blobs/3c4d")
-    loaded = load_model(snapshot / "model.onnx")
-    assert loaded.folder == blobs
+    (snapshot / "model.onnx").symlink_to("../../blobs/1a2b")
+    (snapshot / "weights.data").symlink_to("../../blobs/3c4d")
+    return snapshot / "model.onnx"
+
+
+def test_links_of_a_download_cache_are_followed(tmp_path: Path) -> None:
+    plain = graphs.conv_net()
+    loaded = load_model(download_cache(tmp_path, plain))
+    assert loaded.folder == tmp_path / "blobs"
     x = {"x": samples(1, 2, 3, 5, 7)}
-    np.testing.assert_array_equal(run(loaded.proto, x, loaded.folder)["y"], run(plain, x)["y"])
+    expected = run(plain, x)["y"]
+    np.testing.assert_array_equal(run(loaded.proto, x, loaded.folder)["y"], expected)
+    device = resolve_device("cpu")
+    for session in (Session(loaded.proto, device, loaded.folder), Session(loaded.path, device)):
+        np.testing.assert_allclose(session.run(x)["y"], expected, rtol=1e-5)
+
+
+def test_a_download_cache_is_scanned(tmp_path: Path) -> None:
+    path = download_cache(tmp_path, graphs.conv_net())
+    options = ScanOptions(samples=3, perturbations=("gaussian", "fgsm"), device="cpu")
+    report = scan(path, options)
+    assert [result.name for result in report.perturbations] == ["gaussian", "fgsm"]
+    assert [Path(file.path).name for file in report.model.sidecars] == ["3c4d"]
+    assert all(
+        layer.relative_error.mean for result in report.perturbations for layer in result.layers
+    )
 
 
 def test_a_second_name_of_another_file_is_not_followed(tmp_path: Path) -> None:

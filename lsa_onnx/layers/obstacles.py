@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 Types = Mapping[str, "tuple[str, list[int | str | None] | None]"]
 # Tensor → what is behind it, in words.
 Causes = Mapping[str, str]
+# Slice takes lengths that are computed since then.
+_FIRST_UNEVEN = 10
 
 
 class Obstacles:
@@ -43,6 +45,7 @@ class Obstacles:
         *,
         inside: Inside | None = None,
         outer: Obstacles | None = None,
+        version: int = _FIRST_UNEVEN,
     ) -> None:
         """Prepare.
 
@@ -53,12 +56,15 @@ class Obstacles:
             batches: The leading dimensions of the model's inputs.
             inside: For a body, what was found out about it.
             outer: Likewise, the answers for the graph around it.
+            version: Likewise, the opset of the model.
         """
         self._view = view
         self._types = types
         self._readings = readings
         self._batches = batches
         self._inside = inside
+        self._uneven = inside is not None and inside.body.executed_by_values
+        self._version = version
         self.random: Causes = self._caused(list(_random_nodes(view)), outer.random if outer else {})
         self.value_shaped: Causes = self._caused(
             list(_value_shaped_nodes(view)), outer.value_shaped if outer else {}
@@ -70,6 +76,8 @@ class Obstacles:
             return "constant: it does not depend on the input"
         if self._inside is not None and tensor in self._inside.refused:
             return self._inside.refused[tensor]
+        if self._uneven and self._version < _FIRST_UNEVEN:
+            return f"it runs as often as values say, which takes opset {_FIRST_UNEVEN} to compare"
         found = self._readings.of(self._main_name(tensor))
         if isinstance(found, str):
             return found

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lsa_onnx.layers.operators import ARITHMETIC, LEARNABLE, NORMALISATIONS
 from lsa_onnx.layers.scopes import Scope, scopes
 from lsa_onnx.layers.selection import Selection
 from lsa_onnx.report.document import LayerInfo, NotScored
@@ -15,6 +16,7 @@ from lsa_onnx.rewrite.graph import node_key
 if TYPE_CHECKING:
     import onnx
 
+    from lsa_onnx.layers.graph_view import GraphView
     from lsa_onnx.layers.survey import Survey
 
 _SCOPE_KEYS = ("pkg.torch.onnx.name_scopes", "pkg.torch.onnx.stack_trace", "namespace")
@@ -133,6 +135,12 @@ def _united(nearest: Mapping[str, tuple[str, ...]], names: Iterable[str]) -> tup
     return tuple(dict.fromkeys(found for name in names for found in nearest.get(name, ())))
 
 
+def _own_parameters(view: GraphView, node: onnx.NodeProto) -> int:
+    """Those of a node that no learnable one feeds; constants of other operators are shapes and axes."""
+    counted = LEARNABLE.keys() | NORMALISATIONS | ARITHMETIC | {"PRelu"}
+    return view.parameters(node) if node.op_type in counted else 0
+
+
 def _info(
     scope: Scope, node: onnx.NodeProto, tensor: str, learnable: list[str], previous: list[str]
 ) -> LayerInfo:
@@ -148,7 +156,7 @@ def _info(
         learnable=learnable,
         shape=shape,
         dtype=dtype,
-        parameters=weights or view.parameters(node),
+        parameters=weights or _own_parameters(view, node),
         previous=previous,
         scope=next((recorded[key] for key in _SCOPE_KEYS if key in recorded), None),
         numerical_floor=None,

@@ -24,11 +24,13 @@ class Read:
         tensor: A float tensor of the main graph.
         element: Its ONNX element type.
         executions: Whether its first axis counts how often the layer's body ran.
+        uneven: Whether the values of the input decide how often that is.
     """
 
     tensor: str
     element: int
-    executions: bool
+    executions: bool = False
+    uneven: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,14 @@ def make_readable(model: onnx.ModelProto, survey: Survey, plan: LayerPlan) -> Re
     }
     found = {name: survey.readings.of(place) for name, place in places.items() if place}
     readings = {name: each for name, each in found.items() if isinstance(each, Reading)}
+    uneven = {i.body.path for i in survey.inside if i.body.executed_by_values}
     reads = {
-        name: Read(each.result, FLOAT_ELEMENTS[each.dtype], plan.sources[name].body is not None)
+        name: Read(
+            each.result,
+            FLOAT_ELEMENTS[each.dtype],
+            executions=plan.sources[name].body is not None,
+            uneven=plan.sources[name].body in uneven,
+        )
         for name, each in readings.items()
     }
     nodes = [each for each in readings.values() if each.nodes]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from lsa_onnx.layers.graph_view import GraphView
 from lsa_onnx.layers.obstacles import Obstacles, Types
 from lsa_onnx.layers.survey import Inside, Survey
-from lsa_onnx.rewrite.graph import dimensions, node_key, true_inputs
+from lsa_onnx.rewrite.graph import dimensions, node_key, opset, true_inputs
 
 
 @dataclass
@@ -37,6 +37,7 @@ def scopes(survey: Survey) -> list[Scope]:
     view = GraphView.of(survey.model)
     shapes = [dimensions(value) for value in true_inputs(survey.model.graph)]
     batches = {shape[0] for shape in shapes if shape}
+    version = opset(survey.model)
     main = Scope(view, survey.types, Obstacles(view, survey.types, survey.readings, batches))
     by_path: dict[str | None, Scope] = {None: main}
     for inside in survey.inside:
@@ -44,7 +45,13 @@ def scopes(survey: Survey) -> list[Scope]:
         outer = by_path[body.outer]
         inner = outer.view.inside(body)
         obstacles = Obstacles(
-            inner, inside.types, survey.readings, batches, inside=inside, outer=outer.obstacles
+            inner,
+            inside.types,
+            survey.readings,
+            batches,
+            inside=inside,
+            outer=outer.obstacles,
+            version=version,
         )
         by_path[body.path] = Scope(inner, inside.types, obstacles, inside)
         outer.children.setdefault(node_key(body.node), []).append(by_path[body.path])

@@ -30,9 +30,14 @@ class Scored:
     batch, say), and makes long sums faster and more accurate. ``element`` is the ONNX element type;
     anything but float and double is cast to float before it is reduced.
 
+    ``interleaved`` entries of ``batch_axis`` belong to a sample, the first of all samples before the
+    second ones (tokens in front of a batch, both merged for a matrix product); 0 where a sample's
+    entries are consecutive. ``elements`` must then be known.
+
     ``executions`` says that axis 0 counts how often the body ran that makes the tensor (the samples
     are on another axis, or there is one sample per run). ``elements`` is then per sample and
-    execution, and must be known.
+    execution, and must be known. ``uneven`` says that the two branches may differ in how many there
+    are, which takes opset 10.
     """
 
     tensor: str
@@ -40,6 +45,8 @@ class Scored:
     elements: int | None = None
     element: int = onnx.TensorProto.FLOAT
     executions: bool = False
+    uneven: bool = False
+    interleaved: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,7 @@ class Reductions:
             for part, source in (("a", name), ("b", name + self.suffix))
         )
         pair = [clean, perturbed]
-        if item.executions and item.batch_axis is None:
+        if item.uneven:
             pair = self._in_common(pair, prefix, nodes)
         nodes.append(helper.make_node("Sub", pair, [f"{prefix}d"]))
         names = SumNames(f"{prefix}dd", f"{prefix}aa", f"{prefix}bb")
@@ -103,6 +110,10 @@ class Reductions:
             current = add("Reshape", [current, flat], "flat")
             order = [axis, *(a for a in range(axis + 2) if a != axis)]
             current = add("Transpose", [current], "first", perm=order)
+        if item.interleaved and item.elements:
+            apart = [item.interleaved, -1, item.elements // item.interleaved]
+            current = add("Reshape", [current, self._constant(apart)], "entries")
+            current = add("Transpose", [current], "samples", perm=[1, 0, 2])
         if item.elements:
             length = piece_length(item.elements)
             shape = [-1, item.elements // length, 1, length]

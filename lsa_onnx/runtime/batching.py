@@ -74,6 +74,18 @@ class BatchPlan:
     expected: dict[str, Sums]
 
 
+@dataclass(frozen=True)
+class Executed:
+    """What is known of a tensor that counts executions before it runs.
+
+    ``elements`` is that of one execution and sample, where it is known; ``uneven`` whether samples may
+    differ in how many executions there are.
+    """
+
+    elements: int | None
+    uneven: bool
+
+
 @dataclass
 class _Findings:
     """What the probe learnt about tensors: where their samples are, or what is wrong with them."""
@@ -101,7 +113,7 @@ class BatchProbe:
         layout: Layout,
         elements: Mapping[str, int],
         outputs: Sequence[str],
-        executions: Mapping[str, int | None] | None = None,
+        executions: Mapping[str, Executed] | None = None,
         freed: Callable[[], onnx.ModelProto] | None = None,
     ) -> None:
         """Prepare.
@@ -113,8 +125,7 @@ class BatchProbe:
             layout: What one sample is.
             elements: ONNX element type of each tensor to score.
             outputs: Names of the model's outputs.
-            executions: The tensors whose first axis counts executions of a body → elements of one
-                execution and sample, where they are known.
+            executions: The tensors whose first axis counts executions of a body.
             freed: Makes the model with its batch freed; ``rebatch`` by default.
         """
         self._model = model
@@ -215,7 +226,15 @@ class BatchProbe:
                     found.wrong[name] = "does not return one row per sample"
                 element = self._elements.get(name, onnx.TensorProto.FLOAT)
                 executions = name in self._executions and verdict.axis > 0
-                found.scored[name] = Scored(name, verdict.axis, None, element, executions)
+                if executions and verdict.rows > 1:
+                    found.wrong[name] = (
+                        f"merges samples with other entries along axis {verdict.axis}"
+                    )
+                    continue
+                apart = verdict.rows if verdict.interleaved else 0
+                found.scored[name] = Scored(
+                    name, verdict.axis, None, element, executions, interleaved=apart
+                )
                 found.floors[name] = verdict.error
             elif verdict == UNVARYING and name not in self._outputs:
                 found.unvarying[name] = verdict
@@ -236,13 +255,14 @@ class BatchProbe:
         found = _Findings()
         for name, element in self._elements.items():
             parts = [single[name] for single in singles]
-            executions = name in self._executions
-            if executions and not (any(p.size for p in parts) or self._executions[name]):
+            ran = self._executions.get(name)
+            if ran and not (any(p.size for p in parts) or ran.elements):
                 found.unvarying[name] = f"{NOT_EXECUTED}, and its shape is not known"
-            elif len({_shape_of_one(part, executions) for part in parts} - {None}) > 1:
+            elif len({_shape_of_one(part, ran is not None) for part in parts} - {None}) > 1:
                 found.unvarying[name] = "its shape depends on the sample's values"
             else:
-                found.scored[name] = Scored(name, None, None, element, executions)
+                uneven = ran is not None and ran.uneven
+                found.scored[name] = Scored(name, None, None, element, ran is not None, uneven)
         return self._finish(self._model, "native", note, 1, singles, found)
 
     def _fixed(self, feeds: Mapping[str, Array], names: Sequence[str], size: int) -> BatchPlan:
@@ -319,7 +339,7 @@ class BatchProbe:
         if not found.scored[name].executions:
             return parts[0].size or None
         ran = next((part for part in parts if part.size), None)
-        return self._executions[name] if ran is None else ran.size // len(ran)
+        return self._executions[name].elements if ran is None else ran.size // len(ran)
 
 
 def _shape_of_one(part: Array, executions: bool) -> tuple[int, ...] | None:

@@ -14,7 +14,14 @@ from lsa_onnx.model import element_name
 from lsa_onnx.rewrite import expose
 from lsa_onnx.rewrite.bodies import Body, bodies
 from lsa_onnx.rewrite.carry_out import CarriedOut, carry_out
-from lsa_onnx.rewrite.graph import dimensions, inferred, made_in, true_inputs, with_input_shapes
+from lsa_onnx.rewrite.graph import (
+    copy_model,
+    dimensions,
+    inferred,
+    made_in,
+    true_inputs,
+    with_input_shapes,
+)
 from lsa_onnx.rewrite.readings import Readings
 from lsa_onnx.runtime.devices import Device
 from lsa_onnx.runtime.session import Session, SessionPlan
@@ -98,13 +105,17 @@ def tensor_types(model: onnx.ModelProto, folder: Path, device: Device) -> Tensor
         ModelError: ONNX Runtime refuses the model.
     """
     names = made_in(model.graph)
+    # What a model declares of its outputs may be more than is true for all inputs.
+    undeclared = copy_model(model)
+    for value in undeclared.graph.output:
+        value.type.tensor_type.ClearField("shape")
     try:
-        seen = _session(model, names, folder, device).tensor_types()
+        seen = _session(undeclared, names, folder, device).tensor_types()
     except ModelError:
         # Some kinds of value (optional ones) may not leave a graph; the model must load all the same.
         _session(model, [], folder, device)
         return _inferred(model)
-    shapes = _inferred(model)
+    shapes = _inferred(undeclared)
     types: TensorTypes = {}
     for name in names:
         kind, shape = seen[name]

@@ -65,7 +65,8 @@ def input_layout(
         return Layout(numbers, None, free=False)
     if numbers[0] is None or numbers[0] == 1:
         return Layout(numbers[1:], 1, free=numbers[0] is None)
-    if all(other and other[0] == numbers[0] for other in outputs):
+    # A name in its place contradicts no number: exporters lose track behind control flow.
+    if all(o and (o[0] == numbers[0] or not isinstance(o[0], int)) for o in outputs):
         return Layout(numbers[1:], numbers[0], free=False)
     return Layout(numbers, None, free=False)
 

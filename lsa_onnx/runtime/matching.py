@@ -17,11 +17,17 @@ UNVARYING = "it is the same for every sample"
 
 @dataclass(frozen=True)
 class Place:
-    """Where the samples of a tensor are, and the largest relative difference found there."""
+    """Where the samples of a tensor are.
+
+    ``rows`` consecutive entries of ``axis`` belong to a sample; where they are ``interleaved``, the
+    first entries of all samples come first, then the second ones. ``error`` is the largest relative
+    difference found there.
+    """
 
     axis: int
     rows: int
     error: float
+    interleaved: bool = False
 
 
 def locate(singles: Sequence[Array], batched: Array, tolerance: float) -> Place | str:
@@ -35,14 +41,24 @@ def locate(singles: Sequence[Array], batched: Array, tolerance: float) -> Place 
     grown = [a for a in range(len(shape)) if same_rank and batched.shape[a] != shape[a]]
     if len(grown) != 1 or batched.shape[grown[0]] != len(singles) * shape[grown[0]]:
         return f"has shape {list(batched.shape)} in a batch, {list(shape)} alone"
-    axis = grown[0]
-    if axis > 0 and shape[axis] > 1:
+    axis, rows, count = grown[0], shape[grown[0]], len(singles)
+    error = np.inf
+    for interleaved in (False, True)[: 1 if rows == 1 else 2]:
+        parts = _parts(batched, count, axis, interleaved=interleaved)
+        pairs = zip(parts, singles, strict=True)
+        error = max(relative_difference(part, one) for part, one in pairs)
+        if error <= tolerance:
+            return Place(axis, rows, error, interleaved)
+    if rows > 1:
         return f"merges samples with other entries along axis {axis}"
-    parts = np.split(batched, len(singles), axis=axis)
-    error = max(relative_difference(part, one) for part, one in zip(parts, singles, strict=True))
-    if not error <= tolerance:
-        return f"differs by {error:.2g} (relative) between a batch and single runs"
-    return Place(axis, shape[axis], error)
+    return f"differs by {error:.2g} (relative) between a batch and single runs"
+
+
+def _parts(batched: Array, count: int, axis: int, *, interleaved: bool) -> list[Array]:
+    if not interleaved:
+        return np.split(batched, count, axis=axis)
+    length = batched.shape[axis]
+    return [np.take(batched, range(i, length, count), axis=axis) for i in range(count)]
 
 
 def _same(singles: Sequence[Array], batched: Array, tolerance: float) -> bool:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lsa_onnx.errors import ModelError
 from lsa_onnx.layers import LayerPlan, Readable, Survey, make_readable
 from lsa_onnx.rewrite.bodies import bodies
+from lsa_onnx.runtime.batching import Executed
 from lsa_onnx.runtime.devices import Device
 from lsa_onnx.runtime.inspection import shapes_for
 from lsa_onnx.runtime.session import Session, SessionPlan
@@ -23,15 +24,18 @@ _ONCE = SessionPlan(optimisation="none", lean=True, prepack=False)
 
 def executions(
     subject: Subject, readable: Readable, device: Device, probe: Mapping[str, Array]
-) -> dict[str, int | None]:
-    """The tensors that count executions → elements of one, where that is known without a run."""
-    names = [read.tensor for read in readable.reads.values() if read.executions]
-    if not names:
+) -> dict[str, Executed]:
+    """What is known, without a run, of the tensors that count executions."""
+    uneven = {read.tensor: read.uneven for read in readable.reads.values() if read.executions}
+    if not uneven:
         return {}
     alone = {name: subject.layout.feed(x[:1]).shape for name, x in probe.items()}
     shapes = shapes_for(readable.model, subject.model.folder, device, alone)
-    found = {name: shapes[name] for name in names}
-    return {name: _size(shape[1:]) if shape else None for name, shape in found.items()}
+    found = {name: shapes[name] for name in uneven}
+    return {
+        name: Executed(_size(shape[1:]) if shape else None, uneven[name])
+        for name, shape in found.items()
+    }
 
 
 def _size(shape: Sequence[int | str | None] | None) -> int | None:

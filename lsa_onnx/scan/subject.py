@@ -28,9 +28,11 @@ from lsa_onnx.report.document import ValueDescription
 from lsa_onnx.rewrite import prepend
 from lsa_onnx.rewrite.embeddings import id_limits
 from lsa_onnx.rewrite.promote import with_constants
+from lsa_onnx.runtime.devices import resolve_device
 from lsa_onnx.runtime.layout import Layout, input_layout
 from lsa_onnx.runtime.memory import give_back_memory
 from lsa_onnx.scan.held import Holding, as_taken, held_dtype, named_sizes, whole_shape
+from lsa_onnx.scan.leading import counts_samples
 from lsa_onnx.scan.options import SYNTHETIC_SAMPLES, SubjectOptions
 from lsa_onnx.scan.promotion import Promotion, promoted
 from lsa_onnx.scan.target import FLOAT_INPUTS, choose_target, unread_inputs
@@ -145,7 +147,7 @@ def _opened(model: Model, target: ValueDescription, options: SubjectOptions) -> 
     outputs = [value for value in model.outputs if value.dtype not in _TENSORS_WITHOUT_ROWS]
     if not outputs:
         raise ModelError(f"no output of {str(model.path)!r} is a tensor; nothing can be compared")
-    layout = input_layout(target.shape, [value.shape for value in outputs], ids=ids)
+    layout = _layout(model, target, outputs, spec, options)
     dataset = _open_dataset(options, model, spec, layout, target, held)
     holding = Holding(dataset, held, layout, named_sizes(target, layout, dataset))
     holding.take(options.hold)
@@ -171,6 +173,25 @@ def _opened(model: Model, target: ValueDescription, options: SubjectOptions) -> 
         whole=whole,
         notes=tuple(f"{name!r} is one value for all samples, not perturbed" for name in whole),
     )
+
+
+def _layout(
+    model: Model,
+    target: ValueDescription,
+    outputs: list[ValueDescription],
+    spec: InputSpec,
+    options: SubjectOptions,
+) -> Layout:
+    """What one sample is: by the declared shapes and, for rows that might be samples, by trying."""
+    ids = target.dtype not in FLOAT_INPUTS
+    layout = input_layout(target.shape, [value.shape for value in outputs], ids=ids)
+    if ids or layout.leading in (None, 1) or len(model.inputs) > 1:
+        return layout
+    device = resolve_device(options.device, options.libraries)
+    names = [value.name for value in outputs]
+    if counts_samples(model, target, names, spec, device):
+        return layout
+    return Layout((layout.leading, *(layout.sample_shape or ())), None, free=False)
 
 
 def _declared(model: Model, options: SubjectOptions, *, ids: bool) -> InputSpec:

@@ -148,6 +148,7 @@ def test_a_tar_that_stops_between_two_entries(suffix: str, tail: bytes, tmp_path
         ("a.npz", b"hello world", "a.npz' is of no supported kind"),
         ("a.npy", b"\x93NUMPY", "a.npy' is not a usable npy array"),
         ("a.npy", b"\x93NUMPY\x01\x00\x05\x00{}{}\n", "a.npy' is not a usable npy array"),
+        ("a.npy", b"\x93NUMPY\x01\x00\x05\x00{'a'(\n", "a.npy' is not a usable npy array"),
         ("a.npy", b"\x93NUMPY\x09\x00", "a.npy' is not a usable npy array .*9"),
         ("a.tgz", gzip.compress(b"hello", mtime=0), "a.tgz' is damaged"),
         ("a.gz", b"\x1f\x8b", "a.gz' is damaged"),

@@ -63,22 +63,3 @@ def test_forms_older_than_opset_7_are_refused() -> None:
 def test_operators_after_their_end_are_refused(op: str) -> None:
     with pytest.raises(ModelError, match=f"{op} 'n_y': it is not an operator of opset 12"):
         modernise(single(op, {"x": X, "s": X}, 12))
-
-
-def test_functions_that_cannot_be_inlined_are_named() -> None:
-    function = helper.make_function(
-        "own",
-        "Rows",
-        ["a"],
-        ["b"],
-        [helper.make_node("Gelu", ["a"], ["b"], domain="com.microsoft")],
-        [helper.make_opsetid("", 11), helper.make_opsetid("com.microsoft", 2)],
-    )
-    call = graphs.node("Rows", ["x"], ["y"], domain="own")
-    proto = chain(call, version=11)
-    proto.functions.append(function)
-    proto.opset_import.extend(
-        [helper.make_opsetid("own", 1), helper.make_opsetid("com.microsoft", 1)]
-    )
-    with pytest.raises(ModelError, match=r"local function\(s\) own.Rows: they import other opsets"):
-        modernise(proto)

@@ -13,7 +13,7 @@ from lsa_onnx.layers import LayerPlan, Readable, make_readable, plan_layers
 from lsa_onnx.model import Model, load_model
 from lsa_onnx.rewrite import expose
 from lsa_onnx.rewrite.bodies import bodies
-from lsa_onnx.runtime.batching import BatchPlan, BatchProbe
+from lsa_onnx.runtime.batching import BatchPlan, BatchProbe, Executed
 from lsa_onnx.runtime.devices import Device
 from lsa_onnx.runtime.inspection import survey
 from lsa_onnx.runtime.layout import Layout, input_layout
@@ -107,7 +107,11 @@ def build(
     target = next(value for value in model.inputs if value.name == name)
     layout = input_layout(target.shape, [value.shape for value in model.outputs])
     elements = {read.tensor: read.element for read in readable.reads.values()}
-    executions = dict.fromkeys(read.tensor for read in readable.reads.values() if read.executions)
+    executions = {
+        read.tensor: Executed(None, read.uneven)
+        for read in readable.reads.values()
+        if read.executions
+    }
     outputs = [v.name for v in model.outputs if v.dtype not in ("sequence", "optional", "map")]
     count = layout.leading if layout.leading not in (None, 1) else probes
     probe = {n: x[:count] for n, x in feeds.items()}

@@ -198,3 +198,23 @@ def test_what_a_sample_is_without_a_batch(tmp_path: Path) -> None:
     assert subject.layout.told == (
         "one sample is the whole input, 5 x 4: its leading dimension is not a batch"
     )
+
+
+@pytest.mark.parametrize(("batch", "number"), [("N", "1e39"), (12, "-1e39")])
+def test_a_number_that_the_type_cannot_hold_is_refused(
+    batch: int | str, number: str, tmp_path: Path
+) -> None:
+    model = saved(tmp_path, linear(batch, scale=False))
+    options = ScanOptions(data=stored(tmp_path, x=X), hold=(f"table={number}",))
+    with pytest.raises(
+        DataError, match=r"input 'table' is held at -?1e\+39, which its type float32"
+    ):
+        open_subject(str(model), options)
+
+
+def test_a_normalisation_that_the_type_cannot_hold_is_refused(tmp_path: Path) -> None:
+    model = saved(tmp_path, graphs.conv_net())
+    data = stored(tmp_path, x=graphs.samples(0, 3, 3, 5, 7))
+    options = ScanOptions(data=data, mean=(3.5e38,), std=(0.1,))
+    with pytest.raises(DataError, match=r"mean \(3.5e\+38,\) .* float32 cannot hold; check"):
+        open_subject(str(model), options)

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
-import onnx
-import onnx.inliner
 import torch
 from numpy.typing import NDArray
 
-from lsa_onnx.model import MIN_OPSET, Model, digest, load_model
+from lsa_onnx.model import load_model
 from lsa_onnx.rewrite import expose
-from lsa_onnx.rewrite.graph import opset
 from lsa_trainer.module import OnnxModule, from_model
 from lsa_trainer.tensors import torch_tensor
 from tests.conformance.agreement import disagreement
 from tests.graphs import run, save
+
+if TYPE_CHECKING:
+    import onnx
 
 Array = NDArray[Any]
 
@@ -34,15 +34,8 @@ _CARRIERS = {
 
 
 def loaded(proto: onnx.ModelProto, folder: Path, **how: Any) -> OnnxModule:
-    """The module of a model that is not a file yet; ``how`` as for ``load``.
-
-    Models of opsets that files may not have are read too: their operators are raised all the same.
-    """
-    path = save(proto, folder / "model.onnx")
-    if opset(proto) >= MIN_OPSET:
-        return from_model(load_model(path), **how)
-    inlined = onnx.inliner.inline_local_functions(proto) if proto.functions else proto
-    return from_model(Model(path, inlined, folder, folder, digest(path), ()), **how)
+    """The module of a model that is not a file yet; ``how`` as for ``load``."""
+    return from_model(load_model(save(proto, folder / "model.onnx")), **how)
 
 
 def run_torch(
