@@ -28,6 +28,8 @@ from lsa_onnx.weights import (
 )
 
 _COMPLEX = (onnx.TensorProto.COMPLEX64, onnx.TensorProto.COMPLEX128)
+# What a 32-bit number holds, as onnx keeps versions.
+_NEWEST_VERSION = 2**31 - 1
 _BODIES = {"If": 2, "Loop": 1, "Scan": 1}
 _ELEMENTS = frozenset(onnx.TensorProto.DataType.values()) - {onnx.TensorProto.UNDEFINED}
 
@@ -51,6 +53,12 @@ def require_readable(model: onnx.ModelProto) -> None:
     for tensor in all_tensors(model):
         _require_text((tensor.name,))
         _require_element(tensor.name, tensor.data_type)
+    for entry in (*model.opset_import, *(o for f in model.functions for o in f.opset_import)):
+        if not 0 <= entry.version <= _NEWEST_VERSION:
+            raise ModelError(
+                f"the model imports version {entry.version} of domain {entry.domain!r}; versions up to "
+                f"{_NEWEST_VERSION} are accepted: export it again"
+            )
     _require_text((model.producer_name, model.producer_version, model.graph.name))
     for entry in model.metadata_props:
         _require_text((entry.key, entry.value))

@@ -112,6 +112,10 @@ REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
         lambda: small(make("Loop", ["", "", "x"], ["y"])),
         r"node 'y' \(Loop\) has 0 bodies, and 1 is what it takes",
     ),
+    "version of no operators": (
+        lambda: model([node("Neg", ["x"], ["y"])], [value("x", ["N", 5])], [value("y", None)], opset=2**40),
+        "imports version 1099511627776 of domain ''; versions up to 2147483647",
+    ),
     "no outputs": (without_outputs, "returns nothing: its graph has no outputs"),
     "input twice": (lambda: twice("input"), "'x' is made more than once, as an input, twice"),
     "made twice": (

@@ -43,7 +43,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="bounds a proces
 HANDS = st.randoms(use_true_random=False)
 KINDS = sorted(SHARES)
 # Of each kind, in every run of the tests; what trains takes too long for that.
-FEW = {"model": 20, "data": 40, "sidecar": 20, "report": 20}
+FEW = {"model": 20, "data": 60, "sidecar": 20, "report": 20}
 TRAINING = ("harden", "loop", "doctor")
 
 
