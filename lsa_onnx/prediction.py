@@ -22,6 +22,9 @@ _SAME_ORDER = frozenset({"Identity", "Cast", "Dropout", "Flatten", "Reshape", "S
 # Of the ai.onnx.ml domain; their first output is the class, the second the scores.
 _CLASSIFIERS = frozenset({"LinearClassifier", "SVMClassifier", "TreeEnsembleClassifier"})
 
+# (n, length, numbers per step).
+_SERIES_AXES = 3
+
 
 @dataclass(frozen=True)
 class Head:
@@ -47,8 +50,9 @@ class Head:
 def find_head(model: onnx.ModelProto, *, lowest_wins: bool = False) -> Head | None:
     """The first output that tells a class, if any does.
 
-    That is one behind a Softmax, ArgMax or TopK, else a matrix of two or more scores. ``None`` for
-    models without classes (a regressor, a detector, a generator).
+    That is one behind a Softmax, ArgMax or TopK, else two or more scores per sample: a matrix, or an
+    image (or volume) of one pixel, as a last pooling leaves it. ``None`` for models without classes (a
+    regressor, a detector, a generator).
 
     Args:
         model: The model.
@@ -70,11 +74,7 @@ def find_head(model: onnx.ModelProto, *, lowest_wins: bool = False) -> Head | No
     for head in heads:
         if head.logits != head.output and _is_per_sample(values[head.output]):
             return head
-    for head in heads:
-        shape = dimensions(values[head.output])
-        if shape is not None and len(shape) == 2 and shape[1] != 1:
-            return head
-    return None
+    return next((head for head in heads if _is_scores(values[head.output])), None)
 
 
 def _head_of(output: str, made: Mapping[str, onnx.NodeProto]) -> Head | None:
@@ -119,6 +119,17 @@ def _is_per_sample(value: onnx.ValueInfoProto) -> bool:
     if shape is None:
         return True
     return sum(d != 1 for d in shape[1:]) <= 1
+
+
+def _is_scores(value: onnx.ValueInfoProto) -> bool:
+    """Whether the output is declared as two or more numbers per sample along its second axis.
+
+    Not (n, length, 1), which is as likely a series of one number per step.
+    """
+    shape = dimensions(value)
+    if shape is None or len(shape) < 2 or len(shape) == _SERIES_AXES:
+        return False
+    return shape[1] != 1 and all(d == 1 for d in shape[2:])
 
 
 def predicted_classes(head: Head, outputs: Mapping[str, Array]) -> NDArray[np.int64] | None:

@@ -53,12 +53,7 @@ def require_readable(model: onnx.ModelProto) -> None:
     for tensor in all_tensors(model):
         _require_text((tensor.name,))
         _require_element(tensor.name, tensor.data_type)
-    for entry in (*model.opset_import, *(o for f in model.functions for o in f.opset_import)):
-        if not 0 <= entry.version <= _NEWEST_VERSION:
-            raise ModelError(
-                f"the model imports version {entry.version} of domain {entry.domain!r}; versions up to "
-                f"{_NEWEST_VERSION} are accepted: export it again"
-            )
+    _require_versions(model)
     _require_text((model.producer_name, model.producer_version, model.graph.name))
     for entry in model.metadata_props:
         _require_text((entry.key, entry.value))
@@ -67,6 +62,20 @@ def require_readable(model: onnx.ModelProto) -> None:
         _require_text((value.name, *(dim.dim_param for dim in kind.shape.dim)))
         if kind.elem_type:
             _require_element(value.name, kind.elem_type)
+
+
+def _require_versions(model: onnx.ModelProto) -> None:
+    if model.ir_version > _NEWEST_VERSION:
+        raise ModelError(
+            f"the model has IR version {model.ir_version}; versions up to {_NEWEST_VERSION} are accepted: "
+            "export it again"
+        )
+    for entry in (*model.opset_import, *(o for f in model.functions for o in f.opset_import)):
+        if not 0 <= entry.version <= _NEWEST_VERSION:
+            raise ModelError(
+                f"the model imports version {entry.version} of domain {entry.domain!r}; versions up to "
+                f"{_NEWEST_VERSION} are accepted: export it again"
+            )
 
 
 def _all_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
@@ -180,11 +189,22 @@ def _require_scope(graph: onnx.GraphProto, outer: tuple[AbstractSet[str], ...], 
         for name in node.input:
             if name and name not in defined and not any(name in names for names in outer):
                 raise _undefined(f"node {_shown(node)}{where} reads {name!r}")
+        _require_values(node, where)
         if node.attribute or node.op_type in _BODIES:
             _require_bodies(node, (defined, *outer), where)
     for value in graph.output:
         if value.name not in defined and not any(value.name in names for names in outer):
             raise _undefined(f"the graph{where} returns {value.name!r}")
+
+
+def _require_values(node: onnx.NodeProto, where: str) -> None:
+    """Outside of functions, which are gone by now, an attribute cannot stand for that of a call."""
+    for attribute in node.attribute:
+        if attribute.ref_attr_name:
+            raise ModelError(
+                f"attribute {attribute.name!r} of node {_shown(node)}{where} stands for {attribute.ref_attr_name!r} "
+                "of a function, and the node is in none; export the model again"
+            )
 
 
 def _require_bodies(

@@ -38,6 +38,17 @@ def changed(change: Callable[[onnx.TensorProto], object]) -> onnx.ModelProto:
     return proto
 
 
+def with_ir(version: int) -> onnx.ModelProto:
+    proto = added()
+    proto.ir_version = version
+    return proto
+
+
+def with_reference(proto: onnx.ModelProto) -> onnx.ModelProto:
+    proto.graph.node[0].attribute[0].ref_attr_name = "a"
+    return proto
+
+
 def with_body(proto: onnx.ModelProto, name: str) -> onnx.ModelProto:
     """With one more body for the last node, under ``name``."""
     last = proto.graph.node[-1]
@@ -115,6 +126,14 @@ REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "version of no operators": (
         lambda: model([node("Neg", ["x"], ["y"])], [value("x", ["N", 5])], [value("y", None)], opset=2**40),
         "imports version 1099511627776 of domain ''; versions up to 2147483647",
+    ),
+    "IR of no version": (
+        lambda: with_ir(2**40),
+        "has IR version 1099511627776; versions up to 2147483647",
+    ),
+    "attribute of no function": (
+        lambda: with_reference(small(node("Elu", ["x"], ["y"], alpha=0.5))),
+        r"'alpha' of node 'n_y' \(Elu\) stands for 'a' of a function, and the node is in none",
     ),
     "no outputs": (without_outputs, "returns nothing: its graph has no outputs"),
     "input twice": (lambda: twice("input"), "'x' is made more than once, as an input, twice"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 FREE_SPATIAL = 224
 FREE_CHANNELS = 3
 FREE_OTHER = 1
+# An image of 16,384 by 16,384.
+_MOST_ELEMENTS = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,11 @@ def _made_up(
     """All of ``made``, which has the shape ``wanted`` with its free dimensions set."""
     if samples < 1:
         raise DataError(f"--samples {samples} is not usable; give a number of at least 1")
+    if math.prod(made.shape) > _MOST_ELEMENTS:
+        raise DataError(
+            f"a sample of shape {shape_text(made.shape)} has {math.prod(made.shape):,} elements; at most "
+            f"{_MOST_ELEMENTS:,} are made up: give --data"
+        )
     index, _ = select(samples, None, seed, "synthetic data")
     notes = []
     if None in wanted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lsa_onnx.report import text, view
@@ -12,10 +13,8 @@ if TYPE_CHECKING:
     from lsa_onnx.report.terminal_paint import Painter
 
 _NAME_WIDTH = 16
-_LEGEND = (
-    "success = share of the initially correct samples whose prediction changed · robust accuracy = "
-    "share of all labelled samples that stay right · both with 95 % intervals"
-)
+_SUCCESS = "success = share of the initially correct samples whose prediction changed"
+_ROBUST = "robust accuracy = share of all labelled samples that stay right"
 
 
 def print_attacks(report: Report, paint: Painter) -> None:
@@ -44,8 +43,18 @@ def print_attacks(report: Report, paint: Painter) -> None:
     for result, attack in found:
         for note in view.attack_notes(attack):
             paint.line(f"{paint.name(visible(result.name), _NAME_WIDTH)}: {note}", "yellow")
-    paint.line(_LEGEND, "dim")
+    legend = _legend([attack for _, attack in found])
+    if legend:
+        paint.line(legend, "dim")
     paint.line()
+
+
+def _legend(attacks: Sequence[AttackOutcome]) -> str:
+    """What the figures mean that are shown, "" where a model without classes has none."""
+    meanings = [_SUCCESS] if any(a.success is not None for a in attacks) else []
+    meanings += [_ROBUST] if any(a.robust_accuracy is not None for a in attacks) else []
+    intervals = f"{'both ' if len(meanings) > 1 else ''}with 95 % intervals"
+    return " · ".join([*meanings, intervals]) if meanings else ""
 
 
 def _threat(attack: AttackOutcome) -> str:
@@ -64,4 +73,5 @@ def _random(noise: Baseline | None) -> str:
     if noise is None:
         return text.MISSING
     right = [] if noise.accuracy is None else [f"{text.share(noise.accuracy.value)} right"]
-    return "\n".join([*right, f"{text.share(noise.flips)} flipped"])
+    flipped = [] if noise.flips is None else [f"{text.share(noise.flips)} flipped"]
+    return "\n".join([*right, *flipped]) or text.MISSING

@@ -19,6 +19,7 @@ from lsa_onnx.rewrite.element_types import fill_in_elements
 from lsa_onnx.rewrite.graph import copy_model, dimensions, subgraphs, true_inputs
 from lsa_onnx.rewrite.loop_shapes import infer_through_loops
 from lsa_onnx.rewrite.shape_arithmetic import fold_shape_arithmetic
+from lsa_onnx.rewrite.stand_ins import with_stand_ins
 
 Dims = tuple["int | None", ...]
 Numbers = tuple[int, ...]
@@ -51,7 +52,7 @@ class KnownShapes:
             hints: Input name → shape with ``None`` for the batch, where the model declares less.
         """
         self._elements: dict[str, int] = {}
-        named = _with_names(model, hints or {})
+        named = _with_names(with_stand_ins(model), hints or {})
         pairs = _numbered(named)
         first, second = (self._with_numbers(named, pairs, run) for run in range(2))
         self._numbers: dict[str, tuple[Numbers, Numbers]] = {
@@ -68,7 +69,7 @@ class KnownShapes:
         """Element types without shapes, at the price of one inference."""
         known = cls.__new__(cls)
         known._elements, known._numbers = {}, {}
-        known._inferred(model, _LENGTHS[0])
+        known._inferred(with_stand_ins(model), _LENGTHS[0])
         fill_in_elements(model, known._elements)
         return known
 
@@ -217,10 +218,23 @@ def _made(graph: onnx.GraphProto) -> Iterator[str]:
 
 
 def _forget_recorded(graph: onnx.GraphProto) -> None:
+    """Drop the shapes that ``graph`` (changed) and its bodies record, but those of its own ends."""
     del graph.value_info[:]
     for node in graph.node:
         for body in subgraphs(node):
+            for value in (*body.input, *body.output):
+                _forget_shape(value.type)
             _forget_recorded(body)
+
+
+def _forget_shape(kind: onnx.TypeProto) -> None:
+    """Drop the shape that a type (changed) gives, or that of the elements of a sequence."""
+    held = kind.WhichOneof("value")
+    if held in ("sequence_type", "optional_type"):
+        _forget_shape(getattr(kind, held).elem_type)
+    # A scalar holds no batch, and of a Loop's counter ONNX infers nothing.
+    elif kind.tensor_type.shape.dim:
+        kind.tensor_type.ClearField("shape")
 
 
 def _hand_down(graph: onnx.GraphProto, outer: Mapping[str, onnx.TensorProto]) -> None:

@@ -20,7 +20,8 @@ def tidy(model: onnx.ModelProto) -> None:
     """Settle what ``model`` (changed) leaves open, in bodies too.
 
     Nodes are put into an order in which each stands after those it reads from; they keep their places
-    where they can. Of constants with one name, and of versions of one domain, the last one stays.
+    where they can. Of constants with one name, and of versions of one domain, the last one stays. Nodes
+    that make nothing go.
 
     Raises:
         ModelError: A node depends on itself.
@@ -39,6 +40,8 @@ def _domain(name: str) -> str:
 
 def _tidy_graph(graph: onnx.GraphProto) -> None:
     _keep_last_constants(graph)
+    if not all(any(node.output) for node in graph.node):
+        replace_nodes(graph, [node for node in graph.node if any(node.output)])
     if not _is_ordered(graph):
         needed = _needed(graph)
         replace_nodes(graph, [graph.node[index] for index in _ordered(graph, needed)])

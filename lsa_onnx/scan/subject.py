@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
+# A batch that is fixed to more is none.
+_MOST_ROWS = 1 << 16
 _TENSORS_WITHOUT_ROWS = frozenset({"sequence", "optional", "map", "sparse_tensor", "undeclared"})
 
 
@@ -189,7 +191,8 @@ def _layout(
         return layout
     device = resolve_device(options.device, options.libraries)
     names = [value.name for value in outputs]
-    if counts_samples(model, target, names, spec, device):
+    few = (layout.leading or 0) <= _MOST_ROWS
+    if few and counts_samples(model, target, names, spec, device):
         return layout
     return Layout((layout.leading, *(layout.sample_shape or ())), None, free=False)
 

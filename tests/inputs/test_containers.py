@@ -316,3 +316,15 @@ def test_without_pillow_images_end_in_one_line(
     monkeypatch.setitem(__import__("sys").modules, "PIL", None)
     with pytest.raises(DataError, match="needs Pillow; install it with: pip install pillow"):
         opened(path)
+
+
+def test_a_member_whose_compression_is_damaged_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("x.npy", bytes(range(256)) * 40)
+    content = bytearray(path.read_bytes())
+    # Behind the local header and the properties of the stream.
+    content[50:70] = bytes(20)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.npz' is damaged, cut short or unsupported"):
+        open_data(path, SPEC, (3, 5, 7), dtype=np.float32)

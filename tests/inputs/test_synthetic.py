@@ -72,3 +72,10 @@ def test_free_dimensions(
 def test_refuses(samples: int, seed: int, flag: str) -> None:
     with pytest.raises(DataError, match=flag):
         synthetic_data(InputSpec(), (4, 6), samples, seed)
+
+
+def test_samples_beyond_reason_are_not_made_up() -> None:
+    with pytest.raises(
+        DataError, match=r"of shape .* has 4,398,046,511,104 elements; at most .*--data"
+    ):
+        synthetic_data(InputSpec(), (1 << 21, 1 << 21), 2, 0)

@@ -136,3 +136,14 @@ def test_the_last_version_of_a_domain_counts(versions: tuple[int, int], second: 
     assert [(o.domain, o.version) for o in found.opset_import] == [("", versions[1])]
     x = {"x": samples(1, 2, 3, 2)}
     np.testing.assert_array_equal(run(found, x)["y"], run(proto, x)["y"])
+
+
+def test_nodes_that_make_nothing_go() -> None:
+    nodes = [
+        node("Relu", ["x"], ["y"]),
+        onnx.helper.make_node("Constant", [], [], value_int=1),
+        onnx.helper.make_node("Neg", ["x"], [""]),
+    ]
+    proto = model(nodes, [value("x", ["N", 5])], [value("y", ["N", 5])])
+    tidy(proto)
+    assert [each.op_type for each in proto.graph.node] == ["Relu"]
