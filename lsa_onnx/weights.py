@@ -291,5 +291,7 @@ def _carry(tensors: Iterable[onnx.TensorProto], folder: Path) -> None:
     for tensor in tensors:
         if is_external(tensor):
             external_data_helper.load_external_data_for_tensor(tensor, str(folder))
+            # Without a length, all that follows in the file was read.
+            tensor.raw_data = tensor.raw_data[: stored_bytes(tensor)]
             tensor.ClearField("data_location")
             del tensor.external_data[:]

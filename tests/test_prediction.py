@@ -118,6 +118,50 @@ def test_segmentation_has_no_class() -> None:
     assert find_head(proto) is None
 
 
+def pooled(*spatial: int | str) -> onnx.ModelProto:
+    """A convolution to 4 maps over (n, 3, 5, 7), and their mean, declared as (n, 4, ``spatial``)."""
+    nodes = [
+        graphs.node("Conv", ["x", "w"], ["z"]),
+        graphs.node("GlobalAveragePool", ["z"], ["y"]),
+    ]
+    outputs = [graphs.value("y", ["N", 4, *spatial])]
+    weights = {"w": graphs.weight(0, 4, 3, 2, 2)}
+    return graphs.model(nodes, [graphs.value("x", ["N", 3, 5, 7])], outputs, weights)
+
+
+def test_scores_may_be_an_image_of_one_pixel() -> None:
+    x = graphs.samples(1, 7, 3, 5, 7) - 0.5
+    head, classes = predict(pooled(1, 1), x)
+    assert (head.kind, head.logits, head.found) == ("scores", "y", "output 'y' itself")
+    scores = graphs.run(pooled(1, 1), {"x": x})["y"]
+    assert classes == [int(np.argmax(sample[:, 0, 0])) for sample in scores]
+    assert len(set(classes)) > 1
+
+
+@pytest.mark.parametrize("shape", [("h", "w"), (1, "w"), (2, 1)])
+def test_an_image_of_more_pixels_has_no_class(shape: tuple[int | str, ...]) -> None:
+    assert find_head(pooled(*shape)) is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "found"),
+    [
+        (["N", 12, 1, 1, 1], True),
+        (["N", "classes", 1, 1], True),
+        (["N", 12, 1], False),
+        (["N", 1, 1, 1], False),
+        (["N", 1], False),
+        (["N"], False),
+        ([], False),
+    ],
+)
+def test_which_shapes_are_scores(shape: graphs.Shape, found: bool) -> None:
+    """A forecast of twelve steps is (n, 12, 1): its largest value is no class."""
+    nodes = [graphs.node("Relu", ["x"], ["y"])]
+    proto = graphs.model(nodes, [graphs.value("x", shape)], [graphs.value("y", shape)])
+    assert (find_head(proto) is not None) == found
+
+
 def test_a_head_behind_a_softmax_is_preferred_to_a_matrix() -> None:
     proto = headed(graphs.node("Softmax", ["z"], ["y"], axis=1), shape=["N", 4])
     proto.graph.output.insert(0, graphs.value("z", ["N", 4]))

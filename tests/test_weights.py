@@ -122,6 +122,14 @@ def test_entries_that_make_no_sense_are_named(
         load_model(save(proto, tmp_path / "m.onnx"))
 
 
+def test_data_without_a_length_end_with_their_shape(tmp_path: Path) -> None:
+    w = weight(0, 5, 4)
+    (tmp_path / "w.bin").write_bytes(w.tobytes() + bytes(range(64)))
+    proto = as_initializer(external("w", {"location": "w.bin"}))
+    (tensor,) = load_model(save(proto, tmp_path / "m.onnx")).proto.graph.initializer
+    assert np.array_equal(onnx.numpy_helper.to_array(tensor), w)
+
+
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("count", [20, 2000])
 def test_data_beside_the_model_is_used_wherever_it_is_referred_to(

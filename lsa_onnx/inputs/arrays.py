@@ -282,6 +282,8 @@ def _require_bytes(
     size_bytes: int, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> None:
     # Before anything is allocated: a header may promise any shape.
+    if min(shape, default=0) < 0:
+        raise EOFError(f"its shape {shape} has a negative size")
     needed = offset + math.prod(shape) * dtype.itemsize
     if size_bytes < needed:
         raise EOFError(

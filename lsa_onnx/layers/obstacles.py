@@ -63,6 +63,7 @@ class Obstacles:
         self._readings = readings
         self._batches = batches
         self._inside = inside
+        self._reasons: dict[str, str | None] = {}
         self._uneven = inside is not None and inside.body.executed_by_values
         self._version = version
         self.random: Causes = self._caused(list(_random_nodes(view)), outer.random if outer else {})
@@ -72,6 +73,11 @@ class Obstacles:
 
     def reason(self, tensor: str) -> str | None:
         """Why ``tensor`` cannot be scored, ``None`` if it can."""
+        if tensor not in self._reasons:
+            self._reasons[tensor] = self._found(tensor)
+        return self._reasons[tensor]
+
+    def _found(self, tensor: str) -> str | None:
         if tensor not in self._view.varying:
             return "constant: it does not depend on the input"
         if self._inside is not None and tensor in self._inside.refused:

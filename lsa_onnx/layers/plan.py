@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from lsa_onnx.layers.graph_view import GraphView
     from lsa_onnx.layers.survey import Survey
 
+# Where nothing that is scored cuts it, a residual stream collects every layer before.
+_MOST_BEFORE = 256
 _SCOPE_KEYS = ("pkg.torch.onnx.name_scopes", "pkg.torch.onnx.stack_trace", "namespace")
 
 
@@ -131,8 +133,11 @@ class _Walk:
         return True
 
 
-def _united(nearest: Mapping[str, tuple[str, ...]], names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(found for name in names for found in nearest.get(name, ())))
+def _united(nearest: Mapping[str, tuple[str, ...]], names: Sequence[str]) -> tuple[str, ...]:
+    if len(names) == 1:
+        return nearest.get(names[0], ())
+    found = tuple(dict.fromkeys(each for name in names for each in nearest.get(name, ())))
+    return found[-_MOST_BEFORE:]
 
 
 def _own_parameters(view: GraphView, node: onnx.NodeProto) -> int:

@@ -220,17 +220,26 @@ def _perturbed_copy(node: onnx.NodeProto, varying: set[str], suffix: str) -> onn
     return copied
 
 
-def _rename_outer_reads(graph: onnx.GraphProto, varying: set[str], suffix: str) -> None:
-    """Names inside a subgraph that come from outside and have a perturbed version read that version."""
-    outer = varying - local_names(graph)
+def _rename_outer_reads(
+    graph: onnx.GraphProto, varying: set[str], suffix: str, hidden: tuple[set[str], ...] = ()
+) -> None:
+    """Names inside a subgraph that come from outside and have a perturbed version read that version.
+
+    ``hidden`` has the names that the graphs around it, up to the node's own, define anew.
+    """
+    here = (*hidden, local_names(graph))
+
+    def is_outer(name: str) -> bool:
+        return name in varying and not any(name in names for names in here)
+
     for node in graph.node:
         for index, name in enumerate(node.input):
-            if name in outer:
+            if is_outer(name):
                 node.input[index] = name + suffix
         for inner in subgraphs(node):
-            _rename_outer_reads(inner, outer, suffix)
+            _rename_outer_reads(inner, varying, suffix, here)
     for value in graph.output:
-        if value.name in outer:
+        if is_outer(value.name):
             value.name += suffix
 
 

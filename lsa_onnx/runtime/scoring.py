@@ -28,6 +28,7 @@ from lsa_onnx.runtime.layout import padded
 from lsa_onnx.runtime.matching import Array, distinct, stack_rows
 from lsa_onnx.runtime.memory import give_back_memory
 from lsa_onnx.runtime.session import Session, SessionPlan
+from lsa_onnx.weights import is_large
 
 Engine = Literal["optimised twin", "plain twin"]
 
@@ -181,6 +182,9 @@ class ScoringSession:
 
     def _optimised(self) -> tuple[Comparison, Session] | None:
         """The twin of the graph as ONNX Runtime optimises it; ``None`` where that does not work."""
+        if is_large(self._plan.model):
+            # The optimised graph comes with a file of weights of its own.
+            return None
         target = self._workspace / "optimised.onnx"
         exposed = expose(self._plan.model, [item.tensor for item in self.scored])
         save = SessionPlan(prepack=False, save_optimised=target)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
 from lsa_onnx.errors import DataError, ModelError
 from lsa_onnx.runtime.devices import Device, thread_count
-
-if TYPE_CHECKING:
-    import onnx
+from lsa_onnx.weights import is_large
 
 Array = NDArray[np.generic]
 Optimisation = Literal["all", "extended", "none"]
@@ -75,12 +74,18 @@ class Session:
             ModelError: ONNX Runtime refuses the model.
         """
         ort.set_default_logger_severity(_FATAL_ONLY)
-        options = _options(plan or SessionPlan(), folder)
+        plan = plan or SessionPlan()
+        # Nothing but the file then holds the weights: no copies as kernels like them, none that are folded.
+        mapped = isinstance(model, onnx.ModelProto) and device.kind == "cpu" and is_large(model)
+        options = _options(replace(plan, prepack=False) if mapped else plan, folder)
+        left_out = ["ConstantFolding"] if mapped else []
         for library in device.libraries:
             _register(library, options)
         try:
             source = str(model) if isinstance(model, Path) else model.SerializeToString()
-            self._session = ort.InferenceSession(source, options, providers=device.providers)
+            self._session = ort.InferenceSession(
+                source, options, providers=device.providers, disabled_optimizers=left_out
+            )
         except Exception as error:
             # ONNX Runtime raises a dozen unrelated classes, none of them documented.
             what = first_line(error)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lsa_onnx.prediction import Head, predicted_classes
 from lsa_onnx.runtime.devices import Device
 from lsa_onnx.runtime.layout import padded
-from lsa_onnx.runtime.session import Session
+from lsa_onnx.runtime.session import Session, SessionPlan
 from lsa_onnx.scan.rows import join_rows
 
 if TYPE_CHECKING:
@@ -37,7 +37,9 @@ class Deployed:
         self._head = head
         self._one_by_one = one_by_one
         if subject.promotion is None:
-            self._session = Session(subject.model.path, device)
+            self._session = Session(
+                subject.model.path, device, plan=SessionPlan(prepack=not subject.model.is_large)
+            )
         else:
             self._session = Session(subject.model.proto, device, subject.model.folder)
 

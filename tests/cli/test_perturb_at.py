@@ -46,3 +46,11 @@ def test_training_does_not_go_through_it(cli: Cli, words: tuple[Path, str, Path]
     assert (done.code, done.out) == (2, "")
     assert "perturbed is the embedding 'emb' of the ids 'ids', not the ids, and" in done.line
     assert "cannot be trained through it" in done.line
+
+
+def test_the_doctor_knows(cli: Cli, words: tuple[Path, str, Path]) -> None:
+    done = cli("doctor", words[0])
+    assert done.code == 0, done.err
+    told = " ".join(done.out.split())
+    assert "Input ids N×" in told
+    assert "cannot be trained through it" in told

@@ -149,6 +149,11 @@ def test_a_tar_that_stops_between_two_entries(suffix: str, tail: bytes, tmp_path
         ("a.npy", b"\x93NUMPY", "a.npy' is not a usable npy array"),
         ("a.npy", b"\x93NUMPY\x01\x00\x05\x00{}{}\n", "a.npy' is not a usable npy array"),
         ("a.npy", b"\x93NUMPY\x01\x00\x05\x00{'a'(\n", "a.npy' is not a usable npy array"),
+        (
+            "a.npy",
+            b"\x93NUMPY\x01\x00\x3c\x00{'descr': '<f4', 'fortran_order': False, 'shape': (-2, 3)}  \n",
+            r"a.npy' is damaged.*its shape \(-2, 3\) has a negative size",
+        ),
         ("a.npy", b"\x93NUMPY\x09\x00", "a.npy' is not a usable npy array .*9"),
         ("a.tgz", gzip.compress(b"hello", mtime=0), "a.tgz' is damaged"),
         ("a.gz", b"\x1f\x8b", "a.gz' is damaged"),

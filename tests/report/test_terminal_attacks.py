@@ -8,7 +8,7 @@ import io
 import pytest
 from rich.console import Console
 
-from lsa_onnx.report.document import AttackOutcome, Report
+from lsa_onnx.report.document import AttackOutcome, Baseline, Report
 from lsa_onnx.report.terminal_attacks import print_attacks
 from lsa_onnx.report.terminal_paint import Painter
 from tests.report.examples import small_report
@@ -54,13 +54,37 @@ def test_an_attack_without_labels_or_noise_has_gaps() -> None:
         norm="l2", eps=8 / 255, objective="output", labels="none", success=None,
         robust_accuracy=None, vanished=None, white_box=False, baseline=None,
     )  # fmt: skip
-    assert shown(report)[1:6] == [
+    assert shown(report) == [
+        "Attacks on the untouched model (eps in units of the range 0 to 1)",
         "                                                 Random,",
         "Attack Threat            Success Robust accuracy same norm",
         "─" * 58,
         "pgd    l2, eps 0.0313725 —       —               —",
         "       black box, output",
+        "pgd: its objective needs no labels",
+        "",
+        "",
     ]
+
+
+def test_noise_that_cannot_flip_a_prediction_has_a_gap() -> None:
+    """A model without classes: nothing of the legend is shown, so nothing is explained."""
+    noise = Baseline("random signs", accuracy=None, flips=None, mu=0.2, layers=[0.2] * 4)
+    lines = shown(with_attack(success=None, robust_accuracy=None, vanished=None, baseline=noise))
+    assert lines[4:] == [
+        "pgd    linf, eps 0.3     —       —               —",
+        "       white box, margin",
+        "",
+        "",
+    ]
+
+
+def test_what_is_not_shown_is_not_explained() -> None:
+    """Without labels there is no robust accuracy."""
+    lines = shown(with_attack(labels="predicted", robust_accuracy=None, vanished=0.0), 120)
+    assert lines[-3] == (
+        "success = share of the initially correct samples whose prediction changed · with 95 % intervals"
+    )
 
 
 @pytest.mark.parametrize(

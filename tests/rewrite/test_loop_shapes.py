@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from lsa_onnx.rewrite.shapes import KnownShapes
-from tests.graphs import Shape, loop_net, model, node, value, weight
+from tests.graphs import FLOAT, Shape, loop_net, model, node, value, weight
 
 Array = NDArray[Any]
 
@@ -140,3 +140,56 @@ def test_bodies_that_read_axes_of_the_graph_around_them() -> None:
     assert known.dims("wide") == (None, 1, 4)
     assert known.dims("next") == known.dims("total") == (None, 4)
     assert proto.SerializeToString() == before
+
+
+# What bodies declare of a batch that has been freed since
+
+
+def baked(graph: onnx.GraphProto, batch: int) -> onnx.GraphProto:
+    """A body that says of every state, and of what it returns, that it is (batch, 4)."""
+    for each in (*graph.input, *graph.output):
+        if each.name not in ("i", "go", "go_on"):
+            each.type.CopyFrom(value(each.name, [batch, 4]).type)
+    return graph
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_batch_that_is_baked_into_a_body_is_not_believed(batch: int) -> None:
+    nodes = [node("MatMul", ["s", "w"], ["m"]), node("Relu", ["m"], ["next"])]
+    body = baked(looping(nodes, ["s"], ["next", "m"]), batch)
+    shapes = known(
+        [node("Loop", ["n", "", "x"], ["y", "all"], body=body)], ["N", 4], w=weight(0, 4, 4)
+    )
+    for name in ("s", "m", "next", "y"):
+        assert shapes.same_shape(name, "x"), name
+    assert shapes.dims("all") == (None, None, 4)
+    assert shapes.element("s") == onnx.TensorProto.FLOAT
+
+
+def test_the_counter_of_a_loop_is_still_a_scalar() -> None:
+    """It says how many dimensions a row that it chooses has."""
+    nodes = [node("Gather", ["x", "i"], ["row"]), node("Add", ["s", "row"], ["next"])]
+    body = baked(looping(nodes, ["s"], ["next"]), 1)
+    shapes = known([node("Loop", ["n", "", "x"], ["y"], body=body)], ["N", 4])
+    assert shapes.dims("i") == ()
+    assert shapes.dims("row") == (4,)
+    assert shapes.same_shape("next", "x")
+
+
+def test_a_batch_that_is_baked_into_a_list_is_not_believed() -> None:
+    nodes = [
+        node("SequenceInsert", ["list", "x"], ["longer"]),
+        node("SequenceAt", ["longer", "i"], ["one"]),
+    ]
+    body = looping(nodes, ["list"], ["longer", "one"])
+    for each in (body.input[2], body.output[1]):
+        each.CopyFrom(helper.make_tensor_sequence_value_info(each.name, FLOAT, [1, 4]))
+    main = [
+        node("SequenceConstruct", ["x"], ["first"]),
+        node("Loop", ["n", "", "first"], ["last", "all"], body=body),
+        node("SequenceAt", ["last", "n"], ["y"]),
+    ]
+    shapes = known(main, ["N", 4])
+    for name in ("one", "y"):
+        assert shapes.dims(name) in (None, (None, 4)), name
+        assert shapes.element(name) == FLOAT, name

@@ -132,6 +132,17 @@ def test_bodies() -> None:
     assert known.dims("state") == known.dims("next") == known.dims("y") == (None, 4)
 
 
+def test_a_batch_that_is_baked_into_a_branch_is_not_believed() -> None:
+    proto = graphs.if_net()
+    (branching,) = (n for n in proto.graph.node if n.op_type == "If")
+    for attribute in branching.attribute:
+        (result,) = attribute.g.output
+        result.type.CopyFrom(value(result.name, [1, 4]).type)
+    known = KnownShapes(proto)
+    for name in ("inner_Neg", "inner_Abs", "z", "y"):
+        assert known.same_shape(name, "h"), name
+
+
 def test_aliases() -> None:
     known = KnownShapes(graphs.typed_net("float64"))
     known.alias("new", "h")

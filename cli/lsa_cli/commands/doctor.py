@@ -16,7 +16,7 @@ from lsa_cli.terminal import results
 from lsa_cli.training import INSTALL, missing_packages
 from lsa_onnx._version import __version__
 from lsa_onnx.attacks import Pgd
-from lsa_onnx.errors import ModelError
+from lsa_onnx.errors import DataError, ModelError
 from lsa_onnx.prediction import find_head
 from lsa_onnx.report.text import count, shape, visible
 from lsa_onnx.runtime.devices import (
@@ -89,13 +89,13 @@ def _installed(name: str) -> str:
 
 
 def _model(subject: Subject, instrument: Instrument) -> Rows:
-    proto, spec = subject.model.proto, subject.spec
+    proto, spec = subject.loaded.proto, subject.spec
     opsets = ", ".join(f"{o.domain or 'ai.onnx'} {o.version}" for o in proto.opset_import)
     rows = [
         ("SHA-256", subject.model.file.sha256),
         ("Format", f"IR {proto.ir_version}, {opsets}, by {proto.producer_name or 'unknown'}"),
     ]
-    for kind, values in (("Input", subject.model.inputs), ("Output", subject.model.outputs)):
+    for kind, values in (("Input", subject.loaded.inputs), ("Output", subject.loaded.outputs)):
         for value in values:
             text = f"{value.name} {shape(value.shape)} {value.dtype}, leading axis {value.batch}"
             rows.append((kind, text))
@@ -135,12 +135,14 @@ def _training(subject: Subject) -> str:
         return f"needs {', '.join(missing)}: {INSTALL}"
     # torch, for this answer alone.
     from lsa_trainer.hardening.prepare import require_weights
+    from lsa_trainer.hardening.trainable import require_own_input
     from lsa_trainer.module import from_model
 
     try:
+        require_own_input(subject)
         module = from_model(subject.model, promote_half=True)
         require_weights(module, allow_frozen=False)
-    except ModelError as error:
+    except (DataError, ModelError) as error:
         return f"no: {error}"
     constants = module.constants
     total = sum(weight.elements for weight in constants.weights)
