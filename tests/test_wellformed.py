@@ -265,8 +265,9 @@ def nested(levels: int) -> onnx.ModelProto:
 
 
 def test_what_a_parser_follows_is_loaded_at_any_depth(tmp_path: Path) -> None:
-    loaded = load(nested(32), tmp_path)
-    np.testing.assert_array_equal(run(loaded.proto, {"x": X})["y"], -X)
+    """It is not run at the greatest depth: older releases of ONNX Runtime take twice the time for each level."""
+    np.testing.assert_array_equal(run(load(nested(8), tmp_path).proto, {"x": X})["y"], -X)
+    assert load(nested(32), tmp_path).proto == nested(32)
 
 
 def test_what_no_parser_follows_is_named(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ NEWEST = 25
 FOLDERS = ("simple", "pytorch-converted", "pytorch-operator")
 # ONNX's large networks that fit a test. They come without weights: see ``_with_weights``.
 LIGHT = ("densenet121", "inception_v1", "inception_v2", "resnet50", "shufflenet", "squeezenet")
+# The rest of them, of 240 to 575 MB: for what looks at each network once.
+HEAVY = ("bvlc_alexnet", "vgg19", "zfnet512")
 _EXPANDED = "_expanded"
 
 
@@ -77,9 +79,9 @@ def folder_cases() -> Iterator[Case]:
             yield Case(case.name, kind, runnable(model), feeds, expected)
 
 
-def light_cases() -> Iterator[Case]:
+def light_cases(names: Sequence[str] = LIGHT) -> Iterator[Case]:
     """Networks of ONNX's model zoo, their weights drawn at random, and an image of noise."""
-    for name in LIGHT:
+    for name in names:
         path = Path(onnx.__file__).parent / f"backend/test/data/light/light_{name}.onnx"
         rng = np.random.default_rng(0)
         model = _with_weights(onnx.load(path), rng)
