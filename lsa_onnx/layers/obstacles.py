@@ -9,12 +9,11 @@ import numpy as np
 
 from lsa_onnx.layers.operators import RANDOM, SHAPE_SLOTS, VALUE_SHAPED
 from lsa_onnx.rewrite.graph import (
-    SHAPE_READERS,
     constant_value,
     is_standard,
-    node_inputs,
     node_key,
     subgraphs,
+    value_reads,
 )
 from lsa_onnx.rewrite.readings import Reading, Readings
 
@@ -78,6 +77,8 @@ class Obstacles:
         return self._reasons[tensor]
 
     def _found(self, tensor: str) -> str | None:
+        if tensor in self.random:
+            return f"random: it depends on {self.random[tensor]}, which draws anew in every run"
         if tensor not in self._view.varying:
             return "constant: it does not depend on the input"
         if self._inside is not None and tensor in self._inside.refused:
@@ -90,8 +91,6 @@ class Obstacles:
         shape = self._types[tensor][1]
         if shape and 0 in shape:
             return f"empty: its shape is {shape}"
-        if tensor in self.random:
-            return f"random: it depends on {self.random[tensor]}, which draws anew in every run"
         if tensor in self.value_shaped and not self._is_settled(shape):
             return f"its shape depends on the input's values, by {self.value_shaped[tensor]}"
         return None
@@ -135,8 +134,9 @@ def _traced(view: GraphView, sources: Iterable[onnx.NodeProto], given: Causes) -
     own = {node_key(node): f"{node.op_type} node {view.name(node)!r}" for node in sources}
     found = dict(given)
     for node in view.graph.node:
-        read = () if is_standard(node, SHAPE_READERS) else node_inputs(node)
-        cause = next((found[name] for name in read if name in found), own.get(node_key(node)))
+        cause = next(
+            (found[name] for name in value_reads(node) if name in found), own.get(node_key(node))
+        )
         if cause is not None:
             found.update({name: cause for name in node.output if name and name not in found})
     return found

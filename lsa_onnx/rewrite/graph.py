@@ -17,6 +17,14 @@ DEFAULT_DOMAIN = ""
 _FALLBACK_OPSET = 13
 # They read how large a tensor is, not what is in it.
 SHAPE_READERS = frozenset({"Shape", "Size"})
+# Positions of inputs of which an operator reads the type or the shape, not the values.
+_UNREAD_VALUES: dict[str, tuple[int, ...]] = {
+    **dict.fromkeys(SHAPE_READERS, (0,)),
+    "CastLike": (1,),
+    "EyeLike": (0,),
+    "RandomNormalLike": (0,),
+    "RandomUniformLike": (0,),
+}
 # Until then, every initializer had to be a graph input too.
 _FIRST_IR_WITH_FREE_INITIALIZERS = 4
 
@@ -76,10 +84,17 @@ def with_input_shapes(
         for dim, number in zip(dims, numbers if len(numbers) == len(dims) else (), strict=False):
             dim.dim_value = int(number)
     # Declared outputs may name a dimension that now has a number, and recorded shapes be of another.
-    for value in given.graph.output:
-        value.type.tensor_type.ClearField("shape")
+    forget_output_shapes(given)
     del given.graph.value_info[:]
     return given
+
+
+def forget_output_shapes(model: onnx.ModelProto) -> None:
+    """Take what ``model`` (changed) declares of the shapes of its outputs."""
+    for value in model.graph.output:
+        # To touch the field of another kind of value would make a tensor of it.
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.ClearField("shape")
 
 
 def producers(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
@@ -147,6 +162,14 @@ def node_inputs(node: onnx.NodeProto) -> list[str]:
     return names
 
 
+def value_reads(node: onnx.NodeProto) -> list[str]:
+    """``node_inputs`` without those of which the type or the shape alone is read."""
+    if not is_standard(node, _UNREAD_VALUES):
+        return node_inputs(node)
+    unread = _UNREAD_VALUES[node.op_type]
+    return [name for slot, name in enumerate(node.input) if name and slot not in unread]
+
+
 def local_names(graph: onnx.GraphProto) -> set[str]:
     """The tensors that ``graph`` itself defines, so that reading them reads nothing from outside."""
     made = {output for node in graph.node for output in node.output}
@@ -178,9 +201,8 @@ def dependents(
     """
     reached = set(sources)
     for node in graph.node:
-        if by_value and is_standard(node, SHAPE_READERS):
-            continue
-        if any(name in reached for name in node_inputs(node)):
+        read = value_reads(node) if by_value else node_inputs(node)
+        if any(name in reached for name in read):
             reached.update(name for name in node.output if name)
     return reached
 

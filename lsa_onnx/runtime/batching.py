@@ -40,7 +40,8 @@ Mode = Literal["free", "rebatched", "native"]
 # by far more.
 _TOLERANCE = 1e-3
 _HALF_TOLERANCE = 3e-2
-_HALF = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
+HALF = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
+EMPTY = "empty: it has no elements for the samples tried"
 NOT_EXECUTED = "not executed: its body does not run for the samples tried"
 _UNOPTIMISED = SessionPlan(optimisation="none", lean=True, prepack=False)
 
@@ -209,7 +210,7 @@ class BatchProbe:
         ]
 
     def _tolerance(self, name: str) -> float:
-        return _HALF_TOLERANCE if self._elements.get(name) in _HALF else _TOLERANCE
+        return _HALF_TOLERANCE if self._elements.get(name) in HALF else _TOLERANCE
 
     def _match(
         self, singles: Sequence[Mapping[str, Array]], together: Mapping[str, Array]
@@ -217,8 +218,8 @@ class BatchProbe:
         found = _Findings()
         for name, batched in together.items():
             parts = [single[name] for single in singles]
-            if name in self._executions and not any(part.size for part in parts):
-                found.unvarying[name] = NOT_EXECUTED
+            if name not in self._outputs and not any(part.size for part in parts):
+                found.unvarying[name] = NOT_EXECUTED if name in self._executions else EMPTY
                 continue
             verdict = locate(parts, batched, self._tolerance(name))
             if isinstance(verdict, Place):
@@ -256,7 +257,9 @@ class BatchProbe:
         for name, element in self._elements.items():
             parts = [single[name] for single in singles]
             ran = self._executions.get(name)
-            if ran and not (any(p.size for p in parts) or ran.elements):
+            if ran is None and not any(part.size for part in parts):
+                found.unvarying[name] = EMPTY
+            elif ran and not (any(p.size for p in parts) or ran.elements):
                 found.unvarying[name] = f"{NOT_EXECUTED}, and its shape is not known"
             elif len({_shape_of_one(part, ran is not None) for part in parts} - {None}) > 1:
                 found.unvarying[name] = "its shape depends on the sample's values"
@@ -288,7 +291,9 @@ class BatchProbe:
         found = _Findings()
         for name, element in self._elements.items():
             axis = axes[name]
-            if axis is None:
+            if not first[name].size:
+                found.unvarying[name] = NOT_EXECUTED if name in self._executions else EMPTY
+            elif axis is None:
                 found.unvarying[name] = "it does not hold the samples of the batch apart"
             else:
                 executions = name in self._executions and axis > 0

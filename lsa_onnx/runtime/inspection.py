@@ -17,6 +17,7 @@ from lsa_onnx.rewrite.carry_out import CarriedOut, carry_out
 from lsa_onnx.rewrite.graph import (
     copy_model,
     dimensions,
+    forget_output_shapes,
     inferred,
     made_in,
     true_inputs,
@@ -107,8 +108,7 @@ def tensor_types(model: onnx.ModelProto, folder: Path, device: Device) -> Tensor
     names = made_in(model.graph)
     # What a model declares of its outputs may be more than is true for all inputs.
     undeclared = copy_model(model)
-    for value in undeclared.graph.output:
-        value.type.tensor_type.ClearField("shape")
+    forget_output_shapes(undeclared)
     try:
         seen = _session(undeclared, names, folder, device).tensor_types()
     except ModelError:

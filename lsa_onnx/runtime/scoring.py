@@ -22,7 +22,7 @@ from lsa_onnx.executions import ExecutionSums, joined_layers
 from lsa_onnx.measures import SumsOfSquares
 from lsa_onnx.rewrite import Comparison, Scored, compare, expose
 from lsa_onnx.rewrite.graph import dependents, true_inputs
-from lsa_onnx.runtime.batching import BatchPlan
+from lsa_onnx.runtime.batching import HALF, BatchPlan
 from lsa_onnx.runtime.devices import Device
 from lsa_onnx.runtime.layout import padded
 from lsa_onnx.runtime.matching import Array, distinct, stack_rows
@@ -36,6 +36,8 @@ Engine = Literal["optimised twin", "plain twin"]
 _CHECK_TOLERANCE = 2e-2
 # Integer kernels of an optimised graph may round to the next step of a scale.
 _QUANTISED_TOLERANCE = 0.2
+# How far half precision rounds, relative to a number.
+_HALF_STEP = 2.0**-10
 _QUANTISING = frozenset({"QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul"})
 _SMALLEST = float(np.finfo(np.float32).tiny)
 _LARGEST = float(np.finfo(np.float32).max)
@@ -213,7 +215,10 @@ class ScoringSession:
             expected = self._plan.expected[item.tensor]
             scale = max(float(np.nanmax(expected[1], initial=0.0)), _SMALLEST)
             pairs = [(g[:, index], e) for g, e in zip(got, expected, strict=True)]
-            if not all(_agree(g, e, scale, self._tolerance) for g, e in pairs):
+            rounded = np.zeros(len(expected[0]))
+            if item.element in HALF:
+                rounded = _HALF_STEP * (np.sqrt(expected[1]) + np.sqrt(expected[2]))
+            if not all(_agree(g, e, scale, self._tolerance, rounded) for g, e in pairs):
                 found[item.tensor] = "its score in the graph is not numpy's on the probe samples"
         return found
 
@@ -229,11 +234,17 @@ def _forget_constants(optimised: onnx.ModelProto, model: onnx.ModelProto) -> Non
         optimised.graph.input.remove(value)
 
 
-def _agree(got: Array, expected: Array, scale: float, tolerance: float) -> bool:
-    """Whether sums agree; overflow in float32 and NaN on both sides count as agreement."""
+def _agree(got: Array, expected: Array, scale: float, tolerance: float, rounded: Array) -> bool:
+    """Whether sums agree; overflow in float32 and NaN on both sides count as agreement.
+
+    ``rounded`` is how far rounding may move each of the vectors whose squares are summed.
+    """
     both_bad = ~np.isfinite(got) & (~np.isfinite(expected) | (expected > _LARGEST))
     with np.errstate(invalid="ignore"):
-        close = np.abs(got - expected) <= tolerance * expected + 1e-6 * scale
+        allowed = tolerance * expected + 1e-6 * scale
+        if rounded.any():
+            allowed = allowed + 2 * np.sqrt(expected) * rounded + rounded**2
+        close = np.abs(got - expected) <= allowed
     return bool(np.all(close | both_bad))
 
 
