@@ -5,6 +5,7 @@ ONNX Runtime refuses the same models, but later, and in words about its own sour
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 
@@ -15,6 +16,7 @@ from lsa_onnx.rewrite.graph import (
     initializer_names,
     node_inputs,
     node_key,
+    opset,
     subgraphs,
 )
 from lsa_onnx.rewrite.inline import MOST_NODES
@@ -57,11 +59,12 @@ def require_readable(model: onnx.ModelProto) -> None:
     _require_text((model.producer_name, model.producer_version, model.graph.name))
     for entry in model.metadata_props:
         _require_text((entry.key, entry.value))
-    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
-        kind = value.type.tensor_type
-        _require_text((value.name, *(dim.dim_param for dim in kind.shape.dim)))
-        if kind.elem_type:
-            _require_element(value.name, kind.elem_type)
+    for graph in _all_graphs(model):
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            kind = value.type.tensor_type
+            _require_text((value.name, *(dim.dim_param for dim in kind.shape.dim)))
+            if kind.elem_type:
+                _require_element(value.name, kind.elem_type)
 
 
 def _require_versions(model: onnx.ModelProto) -> None:
@@ -82,6 +85,12 @@ def _all_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
     """The nodes of the graph, of functions, and of the bodies in either."""
     for nodes in (model.graph.node, *(function.node for function in model.functions)):
         yield from _with_inner(nodes)
+
+
+def _all_graphs(model: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
+    yield model.graph
+    for node in _all_nodes(model):
+        yield from subgraphs(node)
 
 
 def _with_inner(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
@@ -180,6 +189,34 @@ def require_scopes(model: onnx.ModelProto) -> None:
             "the model returns nothing: its graph has no outputs; export it again with its results"
         )
     _require_scope(model.graph, (), "")
+    version = opset(model)
+    for node in _all_nodes(model):
+        _require_counts(node, version)
+
+
+def _require_counts(node: onnx.NodeProto, version: int) -> None:
+    """That a node of one of ONNX's own operators has as many inputs and outputs as it may have."""
+    bounds = _counts(node.op_type, version) if node.domain in ("", "ai.onnx") else None
+    if bounds is None:
+        return
+    for kind, count, (least, most) in zip(
+        ("inputs", "outputs"), (len(node.input), len(node.output)), bounds, strict=True
+    ):
+        if not least <= count <= most:
+            accepted = f"{least}" if least == most else f"{least} to {most}"
+            raise ModelError(
+                f"node {_shown(node)} has {count} {kind}, and {accepted} is what {node.op_type} of opset {version} "
+                "takes; export the model again"
+            )
+
+
+@functools.cache
+def _counts(op_type: str, version: int) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    """Fewest and most inputs and outputs of an operator; ``None`` where ONNX does not know it."""
+    if version > onnx.defs.onnx_opset_version() or not onnx.defs.has(op_type, version, ""):
+        return None
+    schema = onnx.defs.get_schema(op_type, version, "")
+    return (schema.min_input, schema.max_input), (schema.min_output, schema.max_output)
 
 
 def _require_scope(graph: onnx.GraphProto, outer: tuple[AbstractSet[str], ...], where: str) -> None:

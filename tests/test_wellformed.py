@@ -49,6 +49,12 @@ def with_reference(proto: onnx.ModelProto) -> onnx.ModelProto:
     return proto
 
 
+def with_type_in_a_body(proto: onnx.ModelProto, element: int) -> onnx.ModelProto:
+    body = next(a.g for a in proto.graph.node[-1].attribute if a.name == "then_branch")
+    body.output[0].type.tensor_type.elem_type = element
+    return proto
+
+
 def with_body(proto: onnx.ModelProto, name: str) -> onnx.ModelProto:
     """With one more body for the last node, under ``name``."""
     last = proto.graph.node[-1]
@@ -130,6 +136,22 @@ REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "IR of no version": (
         lambda: with_ir(2**40),
         "has IR version 1099511627776; versions up to 2147483647",
+    ),
+    "too many inputs": (
+        lambda: small(node("Neg", ["x", "x"], ["y"])),
+        r"node 'n_y' \(Neg\) has 2 inputs, and 1 is what Neg of opset 17 takes",
+    ),
+    "too few inputs": (
+        lambda: small(node("Gather", ["x"], ["y"])),
+        r"node 'n_y' \(Gather\) has 1 inputs, and 2 is what Gather",
+    ),
+    "too many outputs": (
+        lambda: small(node("Dropout", ["x"], ["y", "m", "n"])),
+        r"node 'n_y' \(Dropout\) has 3 outputs, and 1 to 2 is what Dropout",
+    ),
+    "type of a body's input": (
+        lambda: with_type_in_a_body(branching(make("Abs", ["x"], ["o"])), 98),
+        "'o' has the element type 98",
     ),
     "attribute of no function": (
         lambda: with_reference(small(node("Elu", ["x"], ["y"], alpha=0.5))),

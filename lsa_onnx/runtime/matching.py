@@ -94,7 +94,7 @@ def own_axis(
     def close(a: Array, b: Array) -> bool:
         return relative_difference(a, b) <= tolerance
 
-    if not first.shape == rolled.shape == changed.shape:
+    if not first.shape == rolled.shape == changed.shape or not first.size:
         return None
     for axis, length in enumerate(first.shape):
         if length != size or not close(rolled, np.roll(first, 1, axis=axis)):
