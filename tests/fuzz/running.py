@@ -18,6 +18,7 @@ from random import Random
 
 import onnxruntime as ort
 
+from lsa_onnx.checking import Limits
 from tests.fuzz.again import run_again
 from tests.fuzz.case import Case
 from tests.fuzz.kinds import SHARES, make_case
@@ -26,7 +27,7 @@ from tests.fuzz.worker import Worker, working
 
 _PACKAGES = ("onnx", "numpy", "pillow", "torch", "protobuf", "click")
 # The command line starts anew for each command, and loads everything first.
-_PATIENCE = 3
+_AGAIN = 3
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def kind_of(seed: int) -> str:
 
 def seen_again(ran: Ran, case: Case, limit_s: float) -> Ran:
     """What the command line itself makes of a case that ended or stopped its process."""
-    again = run_again(case, _PATIENCE * limit_s)
+    again = run_again(case, _AGAIN * limit_s + Limits().seconds)
     outcome = again.outcome if again.outcome.is_defect else Outcome.CONTAINED
     told = again.cause if again.outcome.is_defect else again.outcome.value
     detail = f"{again.outcome.value} after {again.seconds:.1f} s: {again.detail}\n{ran.detail}"
@@ -156,7 +157,7 @@ def seen_again(ran: Ran, case: Case, limit_s: float) -> Ran:
 
 def compared(ran: Ran, case: Case, limit_s: float) -> Ran:
     """``ran``, unless the command line itself ends otherwise; its check may refuse more."""
-    again = run_again(case, _PATIENCE * limit_s)
+    again = run_again(case, _AGAIN * limit_s + Limits().seconds)
     if again.outcome in (ran.outcome, Outcome.UNSAFE) or ran.outcome.is_defect:
         return ran
     cause = f"{ran.outcome.value}; by itself: {again.cause or again.outcome.value}"
