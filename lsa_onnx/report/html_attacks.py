@@ -73,5 +73,5 @@ def _random(noise: Baseline | None) -> str:
     if noise is None:
         return text.MISSING
     right = "" if noise.accuracy is None else f"{text.accuracy(noise.accuracy)} right, "
-    moved = f"{text.share(noise.flips)} of labels flipped, μ = {text.figure(noise.mu)}"
-    return f"{visible(noise.name)}: {right}{moved}"
+    flipped = "" if noise.flips is None else f"{text.share(noise.flips)} of labels flipped, "
+    return f"{visible(noise.name)}: {right}{flipped}μ = {text.figure(noise.mu)}"

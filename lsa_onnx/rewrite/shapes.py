@@ -16,7 +16,13 @@ from math import prod
 import onnx
 
 from lsa_onnx.rewrite.element_types import fill_in_elements
-from lsa_onnx.rewrite.graph import copy_model, dimensions, subgraphs, true_inputs
+from lsa_onnx.rewrite.graph import (
+    copy_model,
+    dimensions,
+    forget_output_shapes,
+    subgraphs,
+    true_inputs,
+)
 from lsa_onnx.rewrite.loop_shapes import infer_through_loops
 from lsa_onnx.rewrite.shape_arithmetic import fold_shape_arithmetic
 from lsa_onnx.rewrite.stand_ins import with_stand_ins
@@ -178,8 +184,7 @@ def _with_names(model: onnx.ModelProto, hints: Hints) -> onnx.ModelProto:
         if dim.dim_param in batches:
             dim.dim_param = _BATCH
     # Declared shapes of outputs and inner tensors may name the batch, or hold another one.
-    for value in named.graph.output:
-        value.type.tensor_type.ClearField("shape")
+    forget_output_shapes(named)
     _forget_recorded(named.graph)
     _hand_down(named.graph, {})
     return named
@@ -218,23 +223,27 @@ def _made(graph: onnx.GraphProto) -> Iterator[str]:
 
 
 def _forget_recorded(graph: onnx.GraphProto) -> None:
-    """Drop the shapes that ``graph`` (changed) and its bodies record, but those of its own ends."""
+    """Drop what ``graph`` (changed) and its bodies record of shapes, but of its own ends.
+
+    Of the ends of bodies, the dimensions go that may be those of a batch that was fixed and is free now.
+    """
     del graph.value_info[:]
     for node in graph.node:
         for body in subgraphs(node):
             for value in (*body.input, *body.output):
-                _forget_shape(value.type)
+                _forget_batch(value.type)
             _forget_recorded(body)
 
 
-def _forget_shape(kind: onnx.TypeProto) -> None:
-    """Drop the shape that a type (changed) gives, or that of the elements of a sequence."""
+def _forget_batch(kind: onnx.TypeProto) -> None:
+    """Drop the first dimension that a type (changed) gives, and those of 1; also of a sequence's elements."""
     held = kind.WhichOneof("value")
     if held in ("sequence_type", "optional_type"):
-        _forget_shape(getattr(kind, held).elem_type)
-    # A scalar holds no batch, and of a Loop's counter ONNX infers nothing.
-    elif kind.tensor_type.shape.dim:
-        kind.tensor_type.ClearField("shape")
+        _forget_batch(getattr(kind, held).elem_type)
+        return
+    for axis, dim in enumerate(kind.tensor_type.shape.dim):
+        if axis == 0 or dim.dim_value == 1:
+            dim.Clear()
 
 
 def _hand_down(graph: onnx.GraphProto, outer: Mapping[str, onnx.TensorProto]) -> None:
