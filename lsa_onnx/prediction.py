@@ -60,7 +60,8 @@ def find_head(model: onnx.ModelProto, *, lowest_wins: bool = False) -> Head | No
             itself.
     """
     made = producers(model.graph)
-    values = {value.name: value for value in model.graph.output}
+    # One without a type may be of any kind; who added it by its name wants to look at it.
+    values = {v.name: v for v in model.graph.output if v.type.HasField("tensor_type")}
     heads = [head for name in values if (head := _head_of(name, made)) is not None]
     if lowest_wins:
         heads = [

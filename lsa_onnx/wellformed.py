@@ -54,6 +54,8 @@ def require_readable(model: onnx.ModelProto) -> None:
         )
     for tensor in all_tensors(model):
         _require_text((tensor.name,))
+        for entry in tensor.external_data:
+            _require_text((entry.key, entry.value))
         _require_element(tensor.name, tensor.data_type)
     _require_versions(model)
     _require_text((model.producer_name, model.producer_version, model.graph.name))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from lsa_onnx.prediction import Head, find_head, predicted_classes
 from tests import graphs
-
-if TYPE_CHECKING:
-    import onnx
 
 
 def headed(*nodes: onnx.NodeProto, shape: graphs.Shape, dtype: str = "float32") -> onnx.ModelProto:
@@ -233,3 +231,12 @@ def test_a_model_that_chooses_the_class_itself_is_believed(
     assert classes is not None
     scores = X @ graphs.weight(0, 5, 4)
     assert classes.tolist() == (scores.argmin(1) if lowest else scores.argmax(1)).tolist()
+
+
+def test_an_output_without_a_type_is_no_head() -> None:
+    proto = graphs.conv_net()
+    proto.graph.node.append(graphs.node("ArgMax", ["y"], ["place"], axis=1))
+    proto.graph.output.append(onnx.ValueInfoProto(name="place"))
+    head = find_head(proto)
+    assert head is not None
+    assert head.output == "y"

@@ -18,6 +18,7 @@ _FALLBACK_OPSET = 13
 # They read how large a tensor is, not what is in it.
 SHAPE_READERS = frozenset({"Shape", "Size"})
 # Positions of inputs of which an operator reads the type or the shape, not the values.
+_LONGEST_VECTOR = 1 << 24
 _UNREAD_VALUES: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(SHAPE_READERS, (0,)),
     "CastLike": (1,),
@@ -57,6 +58,26 @@ def add_initializer(model: onnx.ModelProto, tensor: onnx.TensorProto) -> None:
         model.graph.input.append(declared)
 
 
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """``graph`` and the bodies in it."""
+    yield graph
+    for node in graph.node:
+        if node.attribute:
+            for body in subgraphs(node):
+                yield from _graphs(body)
+
+
+def _ends(graph: onnx.GraphProto) -> Iterator[onnx.ValueInfoProto]:
+    yield from graph.input
+    yield from graph.output
+    yield from graph.value_info
+
+
+def _is_short(value: onnx.ValueInfoProto) -> bool:
+    dims = value.type.tensor_type.shape.dim
+    return len(dims) != 1 or dims[0].dim_value <= _LONGEST_VECTOR
+
+
 def inferred(model: onnx.ModelProto, *, values: bool = True) -> onnx.ModelProto:
     """``model`` with the types and shapes that ONNX infers; as it is where that fails.
 
@@ -64,6 +85,10 @@ def inferred(model: onnx.ModelProto, *, values: bool = True) -> onnx.ModelProto:
         model: Any model; it is not changed.
         values: Follow the values of shapes as well.
     """
+    # It keeps an entry for each element of a vector, however long that is said to be.
+    values = values and all(
+        _is_short(value) for graph in _graphs(model.graph) for value in _ends(graph)
+    )
     try:
         return onnx.shape_inference.infer_shapes(model, data_prop=values)
     except (RuntimeError, ValueError, onnx.shape_inference.InferenceError):

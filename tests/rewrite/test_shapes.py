@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lsa_onnx.rewrite.graph import inferred
 from lsa_onnx.rewrite.shapes import KnownShapes
 from tests import graphs
 from tests.graphs import ELEMENTS, Array, Shape, model, node, run, value, weight
@@ -304,3 +305,17 @@ def test_types_alone_come_without_shapes() -> None:
     assert known.element("y") == known.element("sum") == ELEMENTS["float16"]
     assert known.dims("a") is None
     assert known.rank("y") is None
+
+
+def test_a_vector_that_is_said_to_be_endless_takes_no_memory() -> None:
+    """onnx keeps an entry for each of its elements where it follows values."""
+    body = [node("Abs", ["x"], ["v"]), node("Unsqueeze", ["v", "first"], ["u"])]
+    proto = model(
+        [*body, node("Relu", ["u"], ["y"])],
+        [value("x", ["N"])],
+        [value("y", None)],
+        {"first": np.asarray([0], np.int64)},
+    )
+    proto.graph.value_info.append(value("v", [2**53 + 1]))
+    found = {entry.name for entry in inferred(proto).graph.value_info}
+    assert "u" in found
