@@ -25,7 +25,7 @@ class Units:
     """Turns stored values into ``dtype`` values inside ``[spec.low, spec.high]``.
 
     Raises:
-        DataError: ``dtype`` is not a floating point type.
+        DataError: ``dtype`` is not a floating point type, or cannot hold the range.
     """
 
     def __init__(self, spec: InputSpec, dtype: DTypeLike) -> None:
@@ -35,6 +35,11 @@ class Units:
             raise DataError(
                 f"inputs of type {self.dtype} cannot be perturbed; "
                 "accepted are float16, float32 and float64"
+            )
+        if max(abs(spec.low), abs(spec.high)) > float(np.finfo(self.dtype).max):
+            raise DataError(
+                f"the range {spec.low:g} to {spec.high:g} is beyond what {self.dtype}, the type of the input, can "
+                "hold; give the range of the values"
             )
         # Multiplying before dividing makes 0..255 exact: byte 200 is 200.0, not 199.99999.
         table = spec.low + np.arange(256) * spec.width / 255

@@ -79,3 +79,9 @@ def test_samples_beyond_reason_are_not_made_up() -> None:
         DataError, match=r"of shape .* has 4,398,046,511,104 elements; at most .*--data"
     ):
         synthetic_data(InputSpec(), (1 << 21, 1 << 21), 2, 0)
+
+
+@pytest.mark.parametrize(("dtype", "high"), [("float16", 1e5), ("float32", 1e300)])
+def test_a_range_that_the_type_cannot_hold_is_refused(dtype: str, high: float) -> None:
+    with pytest.raises(DataError, match=rf"range 0 to .* is beyond what {dtype}"):
+        synthetic_data(InputSpec(0, high), (4, 6), 2, 0, dtype=dtype)

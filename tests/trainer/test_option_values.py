@@ -167,3 +167,10 @@ class TestRecord:
         assert str(caught.value) == (
             "option 'range' in 'run.toml' is [0.0]; give a list of 2 values of type float"
         )
+
+
+@pytest.mark.parametrize("name", ["lr", "weight_decay", "clip", "beta"])
+def test_numbers_beyond_any_use_are_refused(name: str) -> None:
+    flag = name.replace("_", "-")
+    with pytest.raises(DataError, match=rf"--{flag} 1e\+300 is not usable; give .*1e\+09"):
+        HardenOptions(data=Path("x.npz"), **{name: 1e300})

@@ -237,18 +237,21 @@ def check_training(options: TrainingOptions) -> None:
     for name in ("eps_warmup", "warmup", "max_clean_drop", "label_smoothing"):
         _require(options, name, 0 <= getattr(options, name) <= 1, "a share, 0 to 1")
     for name in ("weight_decay", "clip", "beta", "crop"):
-        _require(options, name, 0 <= getattr(options, name) < math.inf, "0 or more")
+        _require(options, name, 0 <= getattr(options, name) <= _MOST, f"0 to {_MOST:g}")
     _require(options, "ema", 0 <= options.ema < 1, "0 or more and less than 1")
     _require(options, "momentum", 0 <= options.momentum < 1, "0 or more and less than 1")
     every = options.validate_every
     _require(options, "validate_every", 0 < every < math.inf, "more than 0 epochs")
-    _require(options, "lr", options.lr is None or 0 < options.lr < math.inf, "more than 0")
+    usable = options.lr is None or 0 < options.lr <= _MOST
+    _require(options, "lr", usable, f"more than 0, {_MOST:g} at most")
     _require(options, "patience", options.patience is None or options.patience >= 1, "1 or more")
     for text in (options.eps, options.step_size):
         if text is not None:
             parse_eps(text, 1.0)
 
 
+# Far beyond any use; products of it with weights must stay numbers of single precision.
+_MOST = 1e9
 _CHOICES: Mapping[str, Collection[str]] = {
     "base": BASES,
     "norm": BALLS,
