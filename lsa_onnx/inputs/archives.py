@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Protocol, cast
 
 from lsa_onnx.errors import DataError
-from lsa_onnx.inputs.guard import reading
+from lsa_onnx.inputs.guard import one_line, reading
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 MAX_ENCODED_BYTES = 1 << 28
@@ -169,14 +169,13 @@ class TarFile:
             self._open() as file,
             tarfile.open(fileobj=file, mode="r:") as archive,
         ):
-            while (info := archive.next()) is not None:
-                # tarfile keeps every entry that it has passed: a gigabyte for a million.
-                archive.members = []  # type: ignore[attr-defined]  # not in the type stubs
+            for info in _entries(archive):
                 if info.isreg() and not info.issparse():
                     listing.add(info.name, (info.offset_data, info.size), info.size)
                 elif not info.isdir():
                     listing.irregular += 1
-            file.seek(archive.offset)
+            with _parsing():
+                file.seek(archive.offset)
             if any(file.read(tarfile.BLOCKSIZE).rjust(tarfile.BLOCKSIZE, b"?")):
                 # tarfile takes garbage, or nothing at all, for the end.
                 raise EOFError("no end mark after the last entry")
@@ -228,7 +227,7 @@ class ZipFile:
             DataError: the source cannot be read, is damaged, or holds an image that is too large.
         """
         listing = Listing()
-        with reading(self.path), zipfile.ZipFile(self.path) as archive:
+        with reading(self.path), _parsing(), zipfile.ZipFile(self.path) as archive:
             for info in archive.infolist():
                 kind = stat.S_IFMT(info.external_attr >> 16)
                 if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -245,11 +244,36 @@ class ZipFile:
         places = [member.place for member in members if isinstance(member.place, zipfile.ZipInfo)]
 
         def read(index: int) -> bytes:
-            with reading(self.path):
+            with reading(self.path), _parsing():
                 return archive.read(places[index])
 
         weakref.finalize(read, archive.close)
         return EncodedImages([member.name for member in members], read)
+
+
+@contextlib.contextmanager
+def _parsing() -> Iterator[None]:
+    """Translate what Python's own parsers raise for numbers that are no sizes or places in a file."""
+    try:
+        yield
+    except (ValueError, OverflowError) as error:
+        raise EOFError(one_line(error)) from error
+
+
+def _entries(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """The entries of a tar, in order; each must lie behind the one before it, or they never end."""
+    reached = -1
+    while True:
+        with _parsing():
+            info = archive.next()
+        if info is None:
+            return
+        if info.size < 0 or archive.offset <= reached:
+            raise EOFError(f"an entry of {info.size} bytes")
+        reached = archive.offset
+        # tarfile keeps every entry that it has passed: a gigabyte for a million.
+        archive.members = []  # type: ignore[attr-defined]  # not in the type stubs
+        yield info
 
 
 def _reader(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from lsa_onnx.errors import DataError
 from lsa_onnx.inputs.arrays import NpzFile, StoredArray, idx_file, is_idx, npy_file
 from lsa_onnx.inputs.geometry import fits
 from lsa_onnx.inputs.guard import reading
-from lsa_onnx.inputs.spec import SampleShape
+from lsa_onnx.inputs.spec import SampleShape, shape_text
 
 Array = NDArray[Any]
 
@@ -29,6 +29,13 @@ class Found:
     y: StoredArray | None = None
     extra: dict[str, StoredArray] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    def as_one_sample(self, shape: SampleShape) -> None:
+        """Take ``x`` for a single sample if it has that ``shape`` itself."""
+        if fits(self.x.shape, shape):
+            text = "a single number" if not shape else shape_text(self.x.shape)
+            self.notes.append(f"the array is one sample: it has its shape, {text}")
+            self.x = replace(self.x, shape=(1, *self.x.shape))
 
     def take_whole(self, shapes: Mapping[str, SampleShape]) -> dict[str, Array]:
         """Take out of ``extra`` what is one value of such a shape for all samples."""
@@ -99,8 +106,8 @@ def from_npz(
     key = key or _only_key(file, input_names)
     labels = (y_key or _label_key(file, key, input_names)) if use_labels else None
     found = Found(file.array(key, single=key in single), file.array(labels) if labels else None)
-    # z_train belongs to x_train, also where there is a z.
-    part = key[1:] if key.startswith("x_") else ""
+    # z_train belongs to x_train, also where there is a z. An input x_scale is no part of an x.
+    part = key[1:] if key.startswith("x_") and key not in input_names else ""
     for name in input_names[1:]:
         other = _usual_key(file.keys, (name + part, name))
         if other is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from lsa_onnx.inputs.geometry import plan_conversion
 from lsa_onnx.inputs.ids import Ids
 from lsa_onnx.inputs.images import Hash, ImageSamples, Survey, plan_images, survey_images
 from lsa_onnx.inputs.labels import read_as, read_text_labels, require_length
+from lsa_onnx.inputs.request import Request
 from lsa_onnx.inputs.spec import InputSpec, SampleShape, resolve_layout
 from lsa_onnx.inputs.units import Units
 
@@ -31,29 +31,6 @@ NO_LABELS = "none"
 
 # Behind a split: take it if there is one.
 _IF_ANY = "?"
-
-
-@dataclass(frozen=True)
-class _Request:
-    path: Path
-    spec: InputSpec
-    sample_shape: SampleShape
-    units: Units
-    labels: str | None
-    x_key: str | None
-    y_key: str | None
-    samples: int | None
-    seed: int
-    split: str | None
-    split_if_any: bool
-    resize: bool
-    input_names: Sequence[str]
-    whole: Mapping[str, SampleShape]
-    classes: bool
-
-    @property
-    def source(self) -> str:
-        return repr(str(self.path))
 
 
 def open_data(
@@ -73,6 +50,7 @@ def open_data(
     whole: Mapping[str, SampleShape] | None = None,
     ids: Ids | None = None,
     classes: bool = True,
+    single: bool = False,
 ) -> Dataset:
     """Open the data at ``path``; arrays are checked whole, images as far as their headers go.
 
@@ -100,12 +78,13 @@ def open_data(
         ids: what integers are accepted, where the samples are ids and not values of ``spec`` in ``dtype``.
         classes: whether labels are class numbers. For a model without classes they are what it should
             give: any numbers, in any shape.
+        single: whether an array that has the shape of one sample itself is one.
 
     Raises:
         DataError: the data or labels cannot be read, do not fit the model, or break the declared
             range.
     """
-    request = _Request(
+    request = Request(
         path=Path(path),
         spec=spec,
         sample_shape=tuple(sample_shape),
@@ -121,6 +100,7 @@ def open_data(
         input_names=tuple(input_names),
         whole=whole or {},
         classes=classes,
+        single=single,
     )
     kind = detect(request.path)
     if kind in ("npz", "npy", "idx", "idx.gz"):
@@ -128,8 +108,10 @@ def open_data(
     return _open_images(request, kind)
 
 
-def _open_arrays(request: _Request, kind: Kind) -> Dataset:
+def _open_arrays(request: Request, kind: Kind) -> Dataset:
     found = _find_arrays(request, kind)
+    if request.single:
+        found.as_one_sample(request.sample_shape)
     labels, label_notes = _array_labels(request, found)
     index, drawn = select(len(found.x), request.samples, request.seed, found.x.name)
     if 0 in found.x.shape:
@@ -164,7 +146,7 @@ def _open_arrays(request: _Request, kind: Kind) -> Dataset:
     )
 
 
-def _find_arrays(request: _Request, kind: Kind) -> Found:
+def _find_arrays(request: Request, kind: Kind) -> Found:
     if request.resize:
         raise DataError(
             f"--resize works on image files, {request.source} is {kind}; "
@@ -178,7 +160,7 @@ def _find_arrays(request: _Request, kind: Kind) -> Found:
             split=request.split,
             split_if_any=request.split_if_any,
             input_names=request.input_names,
-            single=[name for name, shape in request.whole.items() if not shape],
+            single=request.numbers,
             use_labels=request.labels is None,
         )
     _refuse_npz_options(request, kind)
@@ -186,11 +168,11 @@ def _find_arrays(request: _Request, kind: Kind) -> Found:
         text = f"--split {request.split!r}: {request.source} is {kind} and has no splits"
         raise DataError(f"{text}; leave the option out")
     if kind == "npy":
-        return Found(npy_file(request.path))
+        return Found(npy_file(request.path, single=request.is_number))
     return from_idx(request.path, gzipped=kind == "idx.gz", use_labels=request.labels is None)
 
 
-def _refuse_npz_options(request: _Request, kind: Kind) -> None:
+def _refuse_npz_options(request: Request, kind: Kind) -> None:
     # --y-key may also choose in the file of --labels.
     own_labels = request.labels in (None, NO_LABELS)
     for flag, key in (
@@ -204,7 +186,7 @@ def _refuse_npz_options(request: _Request, kind: Kind) -> None:
             )
 
 
-def _array_labels(request: _Request, found: Found) -> tuple[Labels | None, list[str]]:
+def _array_labels(request: Request, found: Found) -> tuple[Labels | None, list[str]]:
     if request.labels is not None:
         return _given_labels(request, len(found.x))
     if found.y is None:
@@ -214,7 +196,7 @@ def _array_labels(request: _Request, found: Found) -> tuple[Labels | None, list[
     return read_as(values, found.y.name, classes=request.classes)
 
 
-def _given_labels(request: _Request, samples: int) -> tuple[Labels | None, list[str]]:
+def _given_labels(request: Request, samples: int) -> tuple[Labels | None, list[str]]:
     if request.labels is None or request.labels == NO_LABELS:
         return None, ["labels ignored (--labels none)"]
     path = Path(request.labels)
@@ -229,7 +211,7 @@ def _given_labels(request: _Request, samples: int) -> tuple[Labels | None, list[
     return labels, [f"labels from {str(path)!r}", *notes]
 
 
-def _open_images(request: _Request, kind: Kind) -> Dataset:
+def _open_images(request: Request, kind: Kind) -> Dataset:
     container, images, notes = _list_images(request, kind)
     index, drawn = select(len(images.members), request.samples, request.seed, request.source)
     labels, classes, label_notes = images.labels, images.classes, [images.label_note]
@@ -268,7 +250,7 @@ def _open_images(request: _Request, kind: Kind) -> Dataset:
     )
 
 
-def _list_images(request: _Request, kind: Kind) -> tuple[Container, ImageSet, list[str]]:
+def _list_images(request: Request, kind: Kind) -> tuple[Container, ImageSet, list[str]]:
     if isinstance(request.units, Ids):
         raise DataError(
             f"{request.source} is a {kind} of images, the model takes ids of type "

@@ -36,6 +36,8 @@ def open_perturbed(
     """
     file = Path(path)
     found = _perturbed_arrays(file, x_key)
+    if dataset.available == 1:
+        found.as_one_sample(dataset.sample_shape)
     if len(found.x) != dataset.available:
         text = (
             f"{found.x.name} holds {len(found.x)} samples, "

@@ -71,17 +71,24 @@ def named_sizes(value: ValueDescription, layout: Layout, dataset: Dataset) -> di
     return {name: size for name, size in sizes if isinstance(name, str)}
 
 
-def whole_shape(value: ValueDescription, layout: Layout, sizes: Mapping[str, int]) -> Shape | None:
-    """The shape of an input that has no row per sample, ``None`` for one that has.
+def whole_shape(
+    value: ValueDescription,
+    layout: Layout,
+    sizes: Mapping[str, int],
+    settings: Collection[str] = (),
+) -> Shape | None:
+    """The shape of an input that may have one value for all samples, ``None`` for one that has rows.
 
-    Such an input is a single number, or leads with a number that is not that of the batch. One that
-    leads with 1 beside a free batch may be either.
+    Such an input sets shapes or axes, is a single number, or leads with a number that is not that of the
+    batch. One that leads with 1 beside a free batch may be either, as may all where there is no batch.
     """
-    if layout.leading is None or value.shape is None:
+    if value.shape is None:
         return None
     leading = value.shape[0] if value.shape else 0
     counts = not isinstance(leading, int) or (not layout.free and leading == layout.leading)
-    return None if counts else _sized(value.shape, sizes)
+    if layout.leading is not None and counts and value.name not in settings:
+        return None
+    return _sized(value.shape, sizes)
 
 
 def row_shape(value: ValueDescription, layout: Layout, sizes: Mapping[str, int]) -> Shape:
@@ -102,12 +109,18 @@ class Holding:
         held: Those inputs.
         layout: What one sample is.
         sizes: Of named dimensions.
+        settings: Those of the inputs that set shapes or axes: they have no rows, whatever their length.
     """
 
     dataset: Dataset
     held: Sequence[ValueDescription]
     layout: Layout
     sizes: Mapping[str, int]
+    settings: Collection[str] = ()
+
+    def shape_of(self, value: ValueDescription) -> Shape | None:
+        """As ``whole_shape``."""
+        return whole_shape(value, self.layout, self.sizes, self.settings)
 
     def take(self, texts: Iterable[str]) -> None:
         """Take the values of ``--hold`` in place of those of the data.
@@ -119,7 +132,7 @@ class Holding:
         given = dict(parse_hold(text) for text in texts)
         require_inputs("--hold", given, list(values), "an input that is held")
         for name, text in given.items():
-            shape = whole_shape(values[name], self.layout, self.sizes)
+            shape = self.shape_of(values[name])
             whole = held_whole(name, text, shape) if shape is not None else None
             row = row_shape(values[name], self.layout, self.sizes)
             self.dataset.extra.pop(name, None)
@@ -128,6 +141,21 @@ class Holding:
                 self.dataset.whole[name] = whole
             else:
                 self.dataset.extra[name] = held_rows(name, text, row, self.dataset)
+
+    def require_settings(self) -> None:
+        """Hold inputs that set shapes or axes to one value for all samples of a batch.
+
+        Raises:
+            DataError: One has rows.
+        """
+        for value in self.held if self.layout.leading is not None else ():
+            if value.name in self.settings and value.name in self.dataset.extra:
+                taken = "a single number" if not value.shape else f"an array of shape {value.shape}"
+                raise DataError(
+                    f"input {value.name!r} sets a shape or axes, and {self.dataset.source} or --hold give it "
+                    f"rows of shape {self.dataset.batch_of(value.name, 0, 1).shape[1:]}; it has one value "
+                    f"for all samples, give {taken}"
+                )
 
     def require_ids(self, limits: Mapping[str, tuple[int, int]]) -> None:
         """Hold the ids of held inputs to the tables that they are looked up in.
@@ -174,8 +202,9 @@ class Holding:
                 self.dataset.notes.append(f"{value.name!r} is made up: {said}")
 
     def _make_up(self, value: ValueDescription, spec: InputSpec) -> str:
-        whole = whole_shape(value, self.layout, self.sizes)
-        if whole is not None:
+        whole = self.shape_of(value)
+        # Without a batch every sample has its own.
+        if whole is not None and self.layout.leading is not None:
             self.dataset.whole[value.name], said = _made_up(value, whole, spec)
             return said
         made, said = _made_up(value, row_shape(value, self.layout, self.sizes), spec)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lsa_onnx.errors import ModelError
-from lsa_onnx.inputs import InputSpec
 from lsa_onnx.model import Model
-from lsa_onnx.report.document import ValueDescription
 from lsa_onnx.runtime.devices import Device
-from lsa_onnx.runtime.matching import own_axis
+from lsa_onnx.runtime.matching import own_axis, relative_difference
 from lsa_onnx.runtime.session import Session
 
 Array = NDArray[Any]
@@ -23,38 +21,45 @@ _TOLERANCE = 1e-3
 
 def counts_samples(
     model: Model,
-    target: ValueDescription,
+    feeds: Mapping[str, Array],
+    rows: Collection[str],
     outputs: Sequence[str],
-    spec: InputSpec,
     device: Device,
-) -> bool:
-    """Whether each row of an input of N > 1 rows decides its own row of every output.
+) -> bool | None:
+    """Whether each of N > 1 rows of the inputs decides its own row of every output.
 
-    Rolling random rows must roll the outputs, and another row must change its own outputs alone.
+    Rolling the rows must roll the outputs, and another row must change its own outputs alone.
 
     Args:
         model: The model.
-        target: Its only input; free dimensions are taken as 1.
+        feeds: All its inputs, as it takes them.
+        rows: Those of them that have N rows; no two rows are alike in one of them at least.
         outputs: Outputs that are tensors.
-        spec: What the values of the input mean.
         device: Where to run.
 
     Returns:
-        Also true where the model does not run on such values: what is wrong is found out later.
+        ``None`` where the model does not run on such values, or draws random numbers, so that nothing can be
+        told.
     """
-    shape = [size if isinstance(size, int) else 1 for size in target.shape or ()]
-    rng = np.random.default_rng(0)
-    x = (spec.low + spec.width * rng.random(shape)).astype(target.dtype)
-    changed = np.concatenate([x[1:2], x[1:]])
+    size = len(feeds[next(iter(rows))])
+
+    def run(change: Callable[[Array], Array]) -> dict[str, Array]:
+        changed = {name: change(value) if name in rows else value for name, value in feeds.items()}
+        return session.run(changed, outputs)
+
     try:
         session = Session(model.proto, device, model.folder)
-        first, rolled, other = (
-            session.run({target.name: rows}, outputs)
-            for rows in (x, np.roll(x, 1, axis=0), changed)
-        )
+        first, again = run(np.asarray), run(np.asarray)
+        rolled = run(lambda value: np.roll(value, 1, axis=0))
+        other = run(lambda value: np.concatenate([value[1:2], value[1:]]))
     except ModelError:
-        return True
+        return None
+    if not all(_is_same(first[name], again[name]) for name in outputs):
+        return None
     return all(
-        own_axis(first[name], rolled[name], other[name], shape[0], _TOLERANCE) == 0
-        for name in outputs
+        own_axis(first[name], rolled[name], other[name], size, _TOLERANCE) == 0 for name in outputs
     )
+
+
+def _is_same(first: Array, again: Array) -> bool:
+    return first.shape == again.shape and relative_difference(again, first) <= _TOLERANCE

@@ -13,29 +13,22 @@ from numpy.typing import NDArray
 from lsa_onnx.errors import DataError, ModelError
 from lsa_onnx.inputs import (
     Dataset,
-    Ids,
     InputSpec,
     channel_count,
     load_spec,
-    open_data,
     resolve_layout,
-    synthetic_data,
-    synthetic_ids,
 )
 from lsa_onnx.model import Model, load_model
-from lsa_onnx.prediction import find_head
 from lsa_onnx.report.document import ValueDescription
 from lsa_onnx.rewrite import prepend
-from lsa_onnx.rewrite.embeddings import id_limits
 from lsa_onnx.rewrite.promote import with_constants
-from lsa_onnx.runtime.devices import resolve_device
-from lsa_onnx.runtime.layout import Layout, input_layout
+from lsa_onnx.runtime.layout import Layout
 from lsa_onnx.runtime.memory import give_back_memory
-from lsa_onnx.scan.held import Holding, as_taken, held_dtype, named_sizes, whole_shape
-from lsa_onnx.scan.leading import counts_samples
-from lsa_onnx.scan.options import SYNTHETIC_SAMPLES, SubjectOptions
+from lsa_onnx.scan.given import Giving
+from lsa_onnx.scan.held import as_taken, held_dtype
+from lsa_onnx.scan.options import SubjectOptions
 from lsa_onnx.scan.promotion import Promotion, promoted
-from lsa_onnx.scan.target import FLOAT_INPUTS, choose_target, unread_inputs
+from lsa_onnx.scan.target import FLOAT_INPUTS, choose_target
 from lsa_onnx.statistics import row_slices
 
 if TYPE_CHECKING:
@@ -43,8 +36,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-# A batch that is fixed to more is none.
-_MOST_ROWS = 1 << 16
 _TENSORS_WITHOUT_ROWS = frozenset({"sequence", "optional", "map", "sparse_tensor", "undeclared"})
 
 
@@ -149,13 +140,8 @@ def _opened(model: Model, target: ValueDescription, options: SubjectOptions) -> 
     outputs = [value for value in model.outputs if value.dtype not in _TENSORS_WITHOUT_ROWS]
     if not outputs:
         raise ModelError(f"no output of {str(model.path)!r} is a tensor; nothing can be compared")
-    layout = _layout(model, target, outputs, spec, options)
-    dataset = _open_dataset(options, model, spec, layout, target, held)
-    holding = Holding(dataset, held, layout, named_sizes(target, layout, dataset))
-    holding.take(options.hold)
-    holding.require_ids(id_limits(model.proto))
-    holding.fill(spec, unread_inputs(model.proto))
-    whole = holding.whole()
+    given = Giving(model, target, held, outputs, spec, options).given()
+    layout, dataset, whole = given.layout, given.dataset, given.whole
     audited = model
     if whole:
         audited = dataclasses.replace(model, proto=with_constants(model.proto, whole))
@@ -175,26 +161,6 @@ def _opened(model: Model, target: ValueDescription, options: SubjectOptions) -> 
         whole=whole,
         notes=tuple(f"{name!r} is one value for all samples, not perturbed" for name in whole),
     )
-
-
-def _layout(
-    model: Model,
-    target: ValueDescription,
-    outputs: list[ValueDescription],
-    spec: InputSpec,
-    options: SubjectOptions,
-) -> Layout:
-    """What one sample is: by the declared shapes and, for rows that might be samples, by trying."""
-    ids = target.dtype not in FLOAT_INPUTS
-    layout = input_layout(target.shape, [value.shape for value in outputs], ids=ids)
-    if ids or layout.leading in (None, 1) or len(model.inputs) > 1:
-        return layout
-    device = resolve_device(options.device, options.libraries)
-    names = [value.name for value in outputs]
-    few = (layout.leading or 0) <= _MOST_ROWS
-    if few and counts_samples(model, target, names, spec, device):
-        return layout
-    return Layout((layout.leading, *(layout.sample_shape or ())), None, free=False)
 
 
 def _declared(model: Model, options: SubjectOptions, *, ids: bool) -> InputSpec:
@@ -218,48 +184,6 @@ def _declared(model: Model, options: SubjectOptions, *, ids: bool) -> InputSpec:
                 "have no channels; leave it out"
             )
     return spec
-
-
-def _open_dataset(
-    options: SubjectOptions,
-    model: Model,
-    spec: InputSpec,
-    layout: Layout,
-    target: ValueDescription,
-    held: list[ValueDescription],
-) -> Dataset:
-    """The samples for the input ``target``, with what the data hold for the others."""
-    if layout.sample_shape is None:
-        raise ModelError(
-            f"input {target.name!r} declares no shape; export the model with a shape for its inputs"
-        )
-    limits = id_limits(model.proto).get(target.name)
-    ids = target.dtype not in FLOAT_INPUTS
-    dtype = held_dtype(target) if ids else np.dtype(FLOAT_INPUTS[target.dtype])
-    if options.data is None:
-        count, seed = options.samples or SYNTHETIC_SAMPLES, options.seed
-        if ids:
-            made = limits or (0, 0)
-            return synthetic_ids(layout.sample_shape, count, seed, dtype=dtype, limits=made)
-        return synthetic_data(spec, layout.sample_shape, count, seed, dtype=dtype)
-    shapes = {value.name: whole_shape(value, layout, {}) for value in held}
-    return open_data(
-        options.data,
-        spec,
-        layout.sample_shape,
-        dtype=np.float32 if ids else dtype,
-        ids=Ids(dtype, limits) if ids else None,
-        labels=options.labels,
-        x_key=options.x_key,
-        y_key=options.y_key,
-        samples=options.samples,
-        seed=options.seed,
-        split=options.split,
-        resize=options.resize,
-        input_names=[target.name, *(value.name for value in held)],
-        whole={name: shape for name, shape in shapes.items() if shape is not None},
-        classes=find_head(model.proto) is not None,
-    )
 
 
 def _prepare(

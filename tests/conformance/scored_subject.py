@@ -12,8 +12,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from lsa_onnx.errors import DataError
 from lsa_onnx.layers import LayerPlan, plan_layers
 from lsa_onnx.layers.reads import Read, Readable, make_readable
+from lsa_onnx.layers.settings import setting_inputs
 from lsa_onnx.model import Model, load_model
 from lsa_onnx.rewrite import Comparison, Scored, compare, expose
 from lsa_onnx.rewrite.graph import dependents, subgraphs
@@ -173,14 +175,29 @@ def open_bench(loaded: Loaded, folder: Path) -> Bench:
         LsaError: The scanner refuses it.
     """
     options = ScanOptions(layout="flat", range=_range(loaded), layers=("all",))
-    # What one sample is, as the scanner sees it, tells how the data have to be given.
-    leading = open_subject(str(_model_file(folder)), options).layout.leading
-    data = folder / "data.npz"
-    np.savez(data, **_samples(loaded, leading))  # type: ignore[arg-type] # names, not options
-    options = replace(options, data=data, labels="none")
-    subject = open_subject(str(_model_file(folder)), options)
+    subject, options = _fed(loaded, options, folder)
     ground = lay_groundwork(subject, options, CPU)
     return Bench(subject, build_instrument(subject, ground, CPU))
+
+
+def _fed(loaded: Loaded, options: ScanOptions, folder: Path) -> tuple[Subject, ScanOptions]:
+    """The subject with the case's own inputs as data, and again with noise.
+
+    What one sample is may depend on the values of other inputs, so the data are tried as samples of the
+    whole input, which the scanner refuses where its rows are samples, and then as rows.
+    """
+    model = str(_model_file(folder))
+    leading = open_subject(model, options).layout.leading
+    options = replace(options, data=folder / "data.npz", labels="none")
+    assert options.data is not None
+    for apart in (True, False)[1 if leading == 1 else 0 :]:
+        np.savez(options.data, **_samples(loaded, apart=apart))  # type: ignore[arg-type] # names, not options
+        try:
+            return open_subject(model, options), options
+        except DataError:
+            if not apart:
+                raise
+    raise AssertionError(loaded.case.name)
 
 
 def noisy(x: Array, seed: int = 0) -> Array:
@@ -195,20 +212,28 @@ def _model_file(folder: Path) -> Path:
     return folder / "model.onnx"
 
 
-def _samples(loaded: Loaded, leading: int | None) -> dict[str, Array]:
-    """Data for a scan: input name → samples, shape (n, ...): the case's own inputs, and again with noise."""
+def _samples(loaded: Loaded, *, apart: bool) -> dict[str, Array]:
+    """The case's own inputs, and again with noise: input name → samples, shape (n, ...).
+
+    Args:
+        loaded: The case.
+        apart: Each of the two is one sample; else their rows are.
+    """
     feeds, names = loaded.case.feeds, [value.name for value in loaded.model.inputs]
     own = {name: _finite(feeds[name]) for name in names if isinstance(feeds[name], np.ndarray)}
     perturb = loaded.perturbed or next(iter(own), "")
+    settings = setting_inputs(loaded.model.proto.graph)
 
-    def rows(array: Array, second: Array) -> Array:
-        if leading is None:
+    def given(name: str, array: Array) -> Array:
+        second = noisy(array) if name == loaded.perturbed else array
+        # A number, or what sets a shape, has one value for all samples, as has an input of another length.
+        if name != perturb and (name in settings or not array.ndim):
+            return array
+        if apart:
             return np.stack([array, second])
-        # An input of another length has one value for all samples.
-        apart = array.ndim and len(array) == len(own[perturb])
-        return np.concatenate([array, second]) if apart else array
+        return array if len(array) != len(own[perturb]) else np.concatenate([array, second])
 
-    return {name: rows(x, noisy(x) if name == loaded.perturbed else x) for name, x in own.items()}
+    return {name: given(name, array) for name, array in own.items()}
 
 
 def _finite(x: Array) -> Array:

@@ -171,6 +171,7 @@ class TestRecord:
 
 @pytest.mark.parametrize("name", ["lr", "weight_decay", "clip", "beta"])
 def test_numbers_beyond_any_use_are_refused(name: str) -> None:
+    changes: dict[str, Any] = {name: 1e300}
     flag = name.replace("_", "-")
     with pytest.raises(DataError, match=rf"--{flag} 1e\+300 is not usable; give .*1e\+09"):
-        HardenOptions(data=Path("x.npz"), **{name: 1e300})
+        HardenOptions(data=Path("x.npz"), **changes)
