@@ -76,6 +76,7 @@ def _require_versions(model: onnx.ModelProto) -> None:
             "export it again"
         )
     for entry in (*model.opset_import, *(o for f in model.functions for o in f.opset_import)):
+        _require_text((entry.domain,))
         if not 0 <= entry.version <= _NEWEST_VERSION:
             raise ModelError(
                 f"the model imports version {entry.version} of domain {entry.domain!r}; versions up to "

@@ -232,7 +232,8 @@ class ZipFile:
                 kind = stat.S_IFMT(info.external_attr >> 16)
                 if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                     listing.irregular += 1
-                elif not info.is_dir():
+                # An entry may be without a name, of which zipfile asks for the last character.
+                elif info.filename and not info.is_dir():
                     listing.add(info.filename, info, info.file_size)
         listing.members.sort(key=lambda member: member.parts)
         return listing

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,11 @@ def test_an_ordinary_header_made_likewise_is_read(tmp_path: Path) -> None:
     data = open_data(path, InputSpec(), (3, 5, 8))
     assert len(data) == 1
     assert "1 entries ignored (not JPEG or PNG)" in data.notes
+
+
+def test_an_entry_of_a_zip_without_a_name_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(zipfile.ZipInfo(""), b"nothing")
+        archive.writestr("a.png", PNG)
+    assert len(open_data(path, InputSpec(), (3, 5, 8))) == 1

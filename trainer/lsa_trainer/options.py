@@ -250,8 +250,8 @@ def check_training(options: TrainingOptions) -> None:
             parse_eps(text, 1.0)
 
 
-# Far beyond any use; products of it with weights must stay numbers of single precision.
-_MOST = 1e9
+# Far beyond any use, and still a number of single precision.
+_MOST = 1e30
 _CHOICES: Mapping[str, Collection[str]] = {
     "base": BASES,
     "norm": BALLS,
