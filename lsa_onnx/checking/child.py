@@ -23,6 +23,8 @@ from lsa_onnx.checking.stages import BEGIN, DEFECT, DONE, EXHAUSTED, SIZE, Stage
 from lsa_onnx.model import Model, load_model
 from lsa_onnx.rewrite.graph import dimensions, true_inputs
 from lsa_onnx.runtime.devices import CPU_PROVIDER, Device, thread_count
+from lsa_onnx.runtime.inspection import survey
+from lsa_onnx.runtime.memory import tensor_bytes
 from lsa_onnx.runtime.session import Session
 
 if sys.platform != "win32":
@@ -100,6 +102,7 @@ class _Check:
         self._attempt(Stage.SHAPES, lambda: _infer_shapes(loaded.proto))
         session = self._attempt(Stage.LOADING, lambda: Session(path, self._device))
         if session is not None:
+            self._attempt(Stage.LAYERS, lambda: _look_at(loaded, self._device))
             self._attempt(Stage.RUNNING, lambda: session.run(_zeros(loaded.proto.graph)))
 
     @property
@@ -130,6 +133,12 @@ class _Check:
 
 def _infer_shapes(model: onnx.ModelProto) -> None:
     onnx.shape_inference.infer_shapes(model, data_prop=True)
+
+
+def _look_at(loaded: Model, device: Device) -> None:
+    """What a scan infers besides: what is in bodies, and the sizes of everything for one sample."""
+    survey(loaded.proto, loaded.folder, device)
+    tensor_bytes(loaded.proto, {name: x.shape for name, x in _zeros(loaded.proto.graph).items()})
 
 
 def _zeros(graph: onnx.GraphProto) -> dict[str, Any]:

@@ -12,6 +12,7 @@ class Stage(Enum):
     CHECKER = "onnx.checker looked at it"
     SHAPES = "onnx inferred its shapes"
     LOADING = "ONNX Runtime loaded it"
+    LAYERS = "its layers were looked at"
     RUNNING = "ONNX Runtime ran it on zeros"
 
 

@@ -91,9 +91,12 @@ class Tape:
         """Write a node with several outputs and return their names."""
         results = [self.names.fresh(kind) for _ in range(outputs)]
         given = {name: value for name, value in attributes.items() if value is not None}
-        node = helper.make_node(
-            kind, list(inputs), results, name=results[0], domain=domain or None, **given
-        )
+        try:
+            node = helper.make_node(
+                kind, list(inputs), results, name=results[0], domain=domain or None, **given
+            )
+        except ValueError as error:
+            raise RuleRefused(f"{kind} of its adjoint takes no such attribute: {error}") from None
         self.nodes.append(node)
         return results
 
