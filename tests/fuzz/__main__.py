@@ -5,9 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.fuzz import guided
+
+if TYPE_CHECKING:
+    from tests.fuzz.outcomes import Finding
 
 SUMMARY = "summary.json"
 
@@ -38,6 +43,11 @@ def told() -> argparse.Namespace:
     add("--case", type=int, metavar="SEED", help="run this case alone and tell all of it")
     add("--page", type=Path, metavar="FILE", help="write the page of the run there")
     add("--summary", type=Path, metavar="FILE", help="of an earlier run, for --page: run nothing")
+    add(
+        "--again",
+        action="store_true",
+        help="with --summary: run what that found once more, and keep it there",
+    )
     add("--guided", choices=list(guided.TARGETS), help="one reader, guided by coverage (atheris)")
     return parser.parse_args()
 
@@ -68,6 +78,11 @@ def _many_cases(given: argparse.Namespace, folder: Path) -> int:
 
     if given.summary is not None:
         summary = Summary.read(given.summary)
+        if given.again:
+            cases = [(each.kind, each.seed) for each in summary.findings]
+            again = [_found(*case, given.limit)[0] for case in cases]
+            summary = replace(summary, again=again)
+            summary.write(given.summary)
     else:
         shared = ("cases", "jobs", "kind", "minutes", "whole")
         settings = Settings(
@@ -82,13 +97,15 @@ def _many_cases(given: argparse.Namespace, folder: Path) -> int:
     print("\n".join([table(summary), "", *told_by_cause(summary.findings)]))
     if given.page is not None:
         given.page.write_text(page(summary), encoding="utf-8")
-    return int(any(found.outcome.is_defect for found in summary.findings))
+    left = summary.again or summary.findings
+    return int(any(found.outcome.is_defect for found in left))
 
 
-def _one_case(kind: str, seed: int, limit_s: float, folder: Path) -> int:
+def _found(kind: str, seed: int, limit_s: float) -> tuple[Finding, float]:
+    """What becomes of one case, and the seconds that it took."""
     from tests.fuzz.kinds import make_case
     from tests.fuzz.outcomes import Finding, Outcome
-    from tests.fuzz.running import keep, seen_again
+    from tests.fuzz.running import seen_again
     from tests.fuzz.worker import Worker, working
 
     case = make_case(kind, seed)
@@ -97,11 +114,18 @@ def _one_case(kind: str, seed: int, limit_s: float, folder: Path) -> int:
         ran = worker.run((kind, seed))
     if ran.outcome in (Outcome.CRASH, Outcome.HANG):
         ran = seen_again(ran, case, limit_s)
-    found = Finding(kind, seed, " ".join(case.arguments), ran.outcome, ran.cause, ran.detail)
+    command = " ".join(case.arguments)
+    return Finding(kind, seed, command, ran.outcome, ran.cause, ran.detail), ran.seconds
+
+
+def _one_case(kind: str, seed: int, limit_s: float, folder: Path) -> int:
+    from tests.fuzz.running import keep
+
+    found, seconds = _found(kind, seed, limit_s)
     keep(folder, found)
-    print(f"lsa-onnx {found.command}\n{ran.outcome.value} after {ran.seconds:.2f} s: {ran.cause}")
-    print(f"{ran.detail}\nfiles: {folder / f'{kind}-{seed}'}")
-    return int(ran.outcome.is_defect)
+    print(f"lsa-onnx {found.command}\n{found.outcome.value} after {seconds:.2f} s: {found.cause}")
+    print(f"{found.detail}\nfiles: {folder / f'{kind}-{seed}'}")
+    return int(found.outcome.is_defect)
 
 
 if __name__ == "__main__":

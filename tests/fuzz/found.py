@@ -33,6 +33,21 @@ FOUND: tuple[Found, ...] = (
     Found("a Resize whose scales are a matrix", "a traceback", _REFUSED),
     Found("an operator of a domain that the model does not import", "a traceback", _REFUSED),
     Found("the head of an npy file with an open bracket", "a traceback", _REFUSED),
+    Found("an npy or npz with a negative size, or damaged LZMA", "a traceback", _REFUSED),
+    Found(
+        "a tar whose sizes no file has; a zip entry without a name", "a traceback", "passed over"
+    ),
+    Found("a node with too few or too many inputs, or none of outputs", "a traceback", _REFUSED),
+    Found(
+        "versions beyond 32 bits; domains and locations that are not UTF-8", "a traceback", _REFUSED
+    ),
+    Found("external data without a length, small, with more behind it", "a traceback", "read"),
+    Found("an output without a type beside the scores", "a traceback", "passed over"),
+    Found("a batch fixed to 16,777,217 samples", "minutes", _REFUSED),
+    Found("a vector of 2⁵³ elements, declared in a branch", "24 GiB of memory", "read"),
+    Found("ranges and learning rates beyond single precision", "a traceback, warnings", _REFUSED),
     Found("a held value, mean or deviation beyond float32", "numpy's warnings on stderr", _REFUSED),
     Found("shapes that make shape inference crash", "the process died", "exit code 5"),
+    Found("one that crashes when its batch is given a number", "the process died", "exit code 5"),
+    Found("a Loop without an end", "it went on", "exit code 5 after two minutes"),
 )

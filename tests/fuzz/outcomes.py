@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from pathlib import Path
 
@@ -98,6 +98,7 @@ class Summary:
         commands: Kind → command → number of cases.
         whole: How many were also run by the command line itself.
         findings: Defects, and cases that the command line contained.
+        again: The same cases, run once more after something was mended; none if that was not done.
     """
 
     first: int
@@ -111,6 +112,7 @@ class Summary:
     commands: dict[str, dict[str, int]]
     whole: int
     findings: list[Finding]
+    again: list[Finding] = field(default_factory=list)
 
     def write(self, path: Path) -> None:
         """Keep it as JSON."""
@@ -120,7 +122,9 @@ class Summary:
     def read(cls, path: Path) -> Summary:
         """What ``write`` kept."""
         held = json.loads(path.read_text(encoding="utf-8"))
-        found = [
-            Finding(**{**each, "outcome": Outcome(each["outcome"])}) for each in held["findings"]
-        ]
-        return cls(**{**held, "findings": found})
+        found = {
+            name: [Finding(**{**each, "outcome": Outcome(each["outcome"])}) for each in held[name]]
+            for name in ("findings", "again")
+            if name in held
+        }
+        return cls(**{**held, **found})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from tests.fuzz.found import FOUND
@@ -82,7 +83,7 @@ def _parts(summary: Summary) -> Iterator[str]:
     share = _SHARE if summary.whole else ""
     yield _CHECKS.format(limit=summary.limit_s, memory=summary.memory_mib, share=share)
     yield from _run(summary)
-    yield from _found(summary.findings)
+    yield from _found(summary)
     yield _GUIDED
 
 
@@ -105,11 +106,18 @@ def _shown(command: str) -> str:
     return "the library's readers" if command == "read" else f"`{command}`"
 
 
-def _found(findings: list[Finding]) -> Iterator[str]:
+def _found(summary: Summary) -> Iterator[str]:
     yield "## Found and mended\n\n| Input | Before | Now |\n|---|---|---|"
     yield from (f"| {each.input} | {each.before} | {each.now} |" for each in FOUND)
+    if summary.again:
+        ends = Counter(each.outcome.value for each in summary.again)
+        told = ", ".join(f"{count} {outcome}" for outcome, count in ends.most_common())
+        yield (
+            f"\nThe {len(summary.again)} cases of the run that needed a look were run again when what they "
+            f"showed was mended: {told}."
+        )
     yield "\n## Open\n"
-    left = [each for each in findings if each.outcome.is_defect]
+    left = [each for each in summary.again or summary.findings if each.outcome.is_defect]
     yield from (f"- {line.strip()}" for line in told_by_cause(left))
     yield "" if left else "None.\n"
 
