@@ -138,16 +138,22 @@ def _infer_shapes(model: onnx.ModelProto) -> None:
 def _look_at(loaded: Model, device: Device) -> None:
     """What a scan infers besides: what is in bodies, and the sizes of everything for one sample."""
     survey(loaded.proto, loaded.folder, device)
-    tensor_bytes(loaded.proto, {name: x.shape for name, x in _zeros(loaded.proto.graph).items()})
+    tensor_bytes(
+        loaded.proto, {value.name: _shape(value) for value in true_inputs(loaded.proto.graph)}
+    )
+
+
+def _shape(value: onnx.ValueInfoProto) -> list[int]:
+    """With 1 for dimensions that are free."""
+    return [d if isinstance(d, int) else 1 for d in dimensions(value) or []]
 
 
 def _zeros(graph: onnx.GraphProto) -> dict[str, Any]:
     """What the model takes, all zeros or empty texts; dimensions that are free are 1."""
     feeds = {}
     for value in true_inputs(graph):
-        shape = [d if isinstance(d, int) else 1 for d in dimensions(value) or []]
         dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-        feeds[value.name] = np.full(shape, "" if dtype.hasobject else 0, dtype)
+        feeds[value.name] = np.full(_shape(value), "" if dtype.hasobject else 0, dtype)
     return feeds
 
 
