@@ -98,7 +98,8 @@ def load_model(path: str | Path) -> Model:
     which they can run; opsets before 7 are raised.
 
     Args:
-        path: The model: IR version 3 or newer, any opset, weights inside the file or in files beside it.
+        path: The model: IR version 3 or newer, any opset that ONNX Runtime runs, weights inside the
+            file or in files beside it.
 
     Raises:
         DataError: There is no such file, it cannot be read, or there is no room for its weights.

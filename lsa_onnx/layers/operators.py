@@ -200,7 +200,6 @@ FLOAT_ELEMENTS: dict[str, int] = {
     "float32": onnx.TensorProto.FLOAT,
     "float64": onnx.TensorProto.DOUBLE,
 }
-FLOAT_TYPES = frozenset(FLOAT_ELEMENTS)
 
 # They draw new numbers in every run.
 RANDOM = frozenset(

@@ -58,13 +58,13 @@ def add_initializer(model: onnx.ModelProto, tensor: onnx.TensorProto) -> None:
         model.graph.input.append(declared)
 
 
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+def graphs_in(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     """``graph`` and the bodies in it."""
     yield graph
     for node in graph.node:
         if node.attribute:
             for body in subgraphs(node):
-                yield from _graphs(body)
+                yield from graphs_in(body)
 
 
 def _ends(graph: onnx.GraphProto) -> Iterator[onnx.ValueInfoProto]:
@@ -87,7 +87,7 @@ def inferred(model: onnx.ModelProto, *, values: bool = True) -> onnx.ModelProto:
     """
     # It keeps an entry for each element of a vector, however long that is said to be.
     values = values and all(
-        _is_short(value) for graph in _graphs(model.graph) for value in _ends(graph)
+        _is_short(value) for graph in graphs_in(model.graph) for value in _ends(graph)
     )
     try:
         return onnx.shape_inference.infer_shapes(model, data_prop=values)

@@ -62,7 +62,7 @@ def collectable(
     found: Survey,
     chosen: LayerPlan,
     device: Device,
-    probe: Mapping[str, Array],
+    probe: Callable[[], Mapping[str, Array]],
 ) -> LayerPlan:
     """The plan without tensors of bodies whose shape changes from one iteration to the next.
 
@@ -70,7 +70,9 @@ def collectable(
     run shows it.
     """
     doubtful = [info.tensor for info in chosen.layers if info.body and _size(info.shape) is None]
-    feeds = {name: subject.layout.feed(x[:1]) for name, x in probe.items()}
+    if not doubtful:
+        return chosen
+    feeds = {name: subject.layout.feed(x[:1]) for name, x in probe().items()}
 
     def runs(names: Sequence[str]) -> bool:
         others = dict.fromkeys(set(doubtful) - set(names), "")
@@ -81,7 +83,7 @@ def collectable(
             return False
         return True
 
-    if not doubtful or runs(doubtful) or not runs(()):
+    if runs(doubtful) or not runs(()):
         return chosen
     reason = "its shape changes from one iteration to the next"
     return chosen.without(dict.fromkeys(_failing(doubtful, runs), reason))

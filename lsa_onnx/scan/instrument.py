@@ -98,8 +98,7 @@ def lay_groundwork(subject: Subject, options: ScanOptions, device: Device) -> Gr
     """
     found = survey(subject.model.proto, subject.model.folder, device)
     chosen = plan_layers(found, options.layers)
-    probe = _probe_feeds(subject)
-    chosen = collectable(subject, found, chosen, device, probe)
+    chosen = collectable(subject, found, chosen, device, lambda: _probe_feeds(subject))
     readable = make_readable(subject.prepared, found, chosen)
     running = lay_batches(
         subject,

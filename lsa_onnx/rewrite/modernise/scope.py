@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from lsa_onnx.rewrite.graph import constant_value, copy_model, inferred, producers, subgraphs
+from lsa_onnx.rewrite.graph import (
+    constant_value,
+    copy_model,
+    graphs_in,
+    inferred,
+    producers,
+    subgraphs,
+)
 
 
 class Scope:
@@ -87,16 +94,9 @@ def _inferred(model: onnx.ModelProto) -> onnx.GraphProto:
     What the file says of any other tensor is left out: ONNX Runtime only warns where that is wrong.
     """
     bare = copy_model(model)
-    for graph in _graphs(bare.graph):
+    for graph in graphs_in(bare.graph):
         del graph.value_info[:]
         inner = graph.input if graph is not bare.graph else ()
         for value in (*inner, *graph.output):
             value.type.tensor_type.ClearField("shape")
     return inferred(bare, values=False).graph
-
-
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    yield graph
-    for node in graph.node:
-        for body in subgraphs(node):
-            yield from _graphs(body)
