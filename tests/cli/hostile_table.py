@@ -21,7 +21,8 @@ seconds with the exit code of the row and one line on stderr, no traceback, and 
 is made or changed.
 
 A model is first opened by another process: it is read, looked at by `onnx.checker`, has its shapes inferred, is loaded
-by ONNX Runtime and run once on zeros, within bounds of time (two minutes, and one more for each GiB of the model) and
+by ONNX Runtime, looked at as a scan does, and run once on zeros, within bounds
+of time (two minutes, and one more for each GiB of the model) and
 memory (8 GiB and 8 times the size of the model, or 90 % of what is free; Linux alone enforces it). Where that process
 crashes or exceeds a bound, the model is not opened (exit code 5). `--no-check` leaves this out. The process has the
 rights of the user: it guards against defects of parsers, and against code that a file smuggles in only a sandbox would.
