@@ -117,9 +117,14 @@ def with_input_shapes(
 def forget_output_shapes(model: onnx.ModelProto) -> None:
     """Take what ``model`` (changed) declares of the shapes of its outputs."""
     for value in model.graph.output:
-        # To touch the field of another kind of value would make a tensor of it.
-        if value.type.HasField("tensor_type"):
-            value.type.tensor_type.ClearField("shape")
+        forget_shape(value)
+
+
+def forget_shape(value: onnx.ValueInfoProto) -> None:
+    """Take what ``value`` (changed) declares of a tensor's shape; its type stays, whatever it is."""
+    # To touch the field of another kind of value would make a tensor of it.
+    if value.type.HasField("tensor_type"):
+        value.type.tensor_type.ClearField("shape")
 
 
 def producers(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:

@@ -25,6 +25,7 @@ from lsa_onnx.rewrite.graph import (
     SHAPE_READERS,
     constant_node_value,
     copy_model,
+    forget_shape,
     is_standard,
     node_inputs,
     subgraphs,
@@ -213,8 +214,7 @@ def _for_inference(model: onnx.ModelProto) -> onnx.ModelProto:
     for place in flat(places(prepared.graph)):
         _hold_constants(place.graph)
         for value in place.graph.output:
-            if value.type.HasField("tensor_type"):
-                value.type.tensor_type.ClearField("shape")
+            forget_shape(value)
     return prepared
 
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lsa_onnx.rewrite.graph import inferred
+from lsa_onnx.rewrite.graph import forget_shape, inferred
 from lsa_onnx.rewrite.shapes import KnownShapes
 from tests import graphs
 from tests.graphs import ELEMENTS, Array, Shape, model, node, run, value, weight
-
-if TYPE_CHECKING:
-    import onnx
 
 
 def declared(
@@ -319,3 +316,13 @@ def test_a_vector_that_is_said_to_be_endless_takes_no_memory() -> None:
     proto.graph.value_info.append(value("v", [2**53 + 1]))
     found = {entry.name for entry in inferred(proto).graph.value_info}
     assert "u" in found
+
+
+def test_what_is_no_tensor_stays_what_it_is() -> None:
+    many = onnx.helper.make_tensor_sequence_value_info("q", onnx.TensorProto.FLOAT, [2])
+    forget_shape(many)
+    assert many.type.WhichOneof("value") == "sequence_type"
+    one = value("x", [2, 3])
+    forget_shape(one)
+    assert one.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    assert not one.type.tensor_type.HasField("shape")

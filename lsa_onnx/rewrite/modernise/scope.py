@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lsa_onnx.rewrite.graph import (
     constant_value,
     copy_model,
+    forget_shape,
     graphs_in,
     inferred,
     producers,
@@ -98,5 +99,5 @@ def _inferred(model: onnx.ModelProto) -> onnx.GraphProto:
         del graph.value_info[:]
         inner = graph.input if graph is not bare.graph else ()
         for value in (*inner, *graph.output):
-            value.type.tensor_type.ClearField("shape")
+            forget_shape(value)
     return inferred(bare, values=False).graph
