@@ -19,7 +19,7 @@ from lsa_onnx.errors import DataError
 
 T = TypeVar("T")
 
-Kind = Literal["report", "evaluation", "hardening"]
+Kind = Literal["report", "evaluation", "hardening", "landscape", "boundary"]
 
 _SHOWN_CHARACTERS = 60
 # What a document is called, and the command that makes it.
@@ -27,6 +27,8 @@ _KINDS: dict[str, tuple[str, str]] = {
     "report": ("a report", "scan"),
     "evaluation": ("an evaluation", "evaluate"),
     "hardening": ("a hardening", "harden"),
+    "landscape": ("a landscape", "landscape"),
+    "boundary": ("a decision boundary", "decision-boundary"),
 }
 
 
