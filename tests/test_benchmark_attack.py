@@ -124,6 +124,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attack, "FEW_NODES", (10, 20))
 
 
+@pytest.mark.slow
 def test_command_line_prints_and_writes_all_tables(
     short: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -53,7 +53,7 @@ def test_a_better_file_is_the_same_graph_with_other_weights(cli: Cli, tmp_path: 
 
 def test_the_saved_configuration_repeats_the_run(cli: Cli, tmp_path: Path) -> None:
     first, again = tmp_path / "first.onnx", tmp_path / "again.onnx"
-    words = (*HELPFUL, "--epochs", 4, "--mvl", "fc1.relu", "--force", "-q")
+    words = (*HELPFUL, "--epochs", 2, "--mvl", "fc1.relu", "--force", "-q")
     assert cli("harden", *words, "-o", first).code == 0
     assert not same_weights(HELPFUL[0], first)
     config = Path(f"{first}.run/config.toml")

@@ -27,6 +27,7 @@ def bad(findings: list[Finding]) -> list[Finding]:
 
 
 @pytest.mark.conformance
+@pytest.mark.slow
 def test_the_models_that_onnx_keeps_as_files() -> None:
     findings = [examine(case) for case in folder_cases()]
     assert bad(findings) == []

@@ -33,8 +33,9 @@ def test_the_models_that_onnx_keeps_as_files() -> None:
 
 
 @pytest.mark.conformance
+@pytest.mark.slow
 def test_a_case_of_every_operator() -> None:
-    """The whole suite is slow; of each operator the last case has most of its inputs and attributes."""
+    """Quicker than the whole suite; of each operator the last case has most of its inputs and attributes."""
     ran = [hold(case) for case in {case.group: case for case in node_cases()}.values()]
     assert bad(ran) == []
     assert sum(each.parity in (Parity.EQUAL, Parity.EXPECTED) for each in ran) >= 165

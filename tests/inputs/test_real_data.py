@@ -33,6 +33,7 @@ def test_mnist_flattened(shared: Path) -> None:
     assert "flattened 28x28 to 784x1" in data.notes
 
 
+@pytest.mark.slow
 def test_cifar_archive_in_a_few_seconds(shared: Path) -> None:
     start = time.perf_counter()
     data = open_data(shared / "data/cifar10-images.tar.gz", InputSpec(), (32, 32, 3), samples=1000)

@@ -77,7 +77,13 @@ def test_saturated_logits_on_a_thousand_images(shared: Path) -> None:
     assert "vanishing-gradient" in {warning.code for warning in found.warnings}
 
 
-@pytest.mark.parametrize("name", WITHOUT_LABELS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name == "ultraface-rfb-320" else name
+        for name in WITHOUT_LABELS
+    ],
+)
 def test_models_without_labels_are_attacked_through_their_gradient(shared: Path, name: str) -> None:
     report = scanned(
         shared,
@@ -157,7 +163,13 @@ def broken_by_corners(model: Path, samples: int, eps: float) -> float:
     return float(np.mean(found))
 
 
-@pytest.mark.parametrize("name", CIFAR_MODELS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name == "cifar10-resnet-4b" else name
+        for name in CIFAR_MODELS
+    ],
+)
 def test_more_effort_leaves_less(shared: Path, images: dict[str, Path], name: str) -> None:
     report = scanned(
         shared,

@@ -121,10 +121,10 @@ def seconds(nodes: int) -> float:
 
 
 def test_time_is_linear_in_nodes() -> None:
-    few, many = seconds(2_000), seconds(8_000)
-    assert many < 8
+    few, many = seconds(500), seconds(2_000)
+    assert many < 4
     # Four times the nodes; a quadratic step would show as 16.
-    assert many < 10 * max(few, 0.2)
+    assert many < 10 * max(few, 0.1)
 
 
 @pytest.mark.slow
@@ -133,7 +133,7 @@ def test_a_chain_of_20000_nodes_takes_less_than_10_seconds() -> None:
 
 
 def test_a_tensor_read_by_many_nodes() -> None:
-    many = 300
+    many = 100
     nodes = [node("Mul", ["h", "h"], [f"p{i}"]) for i in range(many)]
     total = node("Sum", [f"p{i}" for i in range(many)], ["a"])
     made = differentiate(through([*nodes, total]), Objective("output", (Scored("a"),)), ["x"])

@@ -275,11 +275,11 @@ def test_a_type_that_nothing_tells_is_taken_from_the_data() -> None:
 
 
 def test_thousands_of_nodes_take_seconds() -> None:
-    count = 2000
+    count = 800
     nodes = [node("Mish", [f"a{i}"], [f"a{i + 1}"]) for i in range(count)]
     proto = graphs.model(nodes, [value("a0", ["N", 3])], [value(f"a{count}", ["N", 3])], opset=18)
     started = time.perf_counter()
     changed = expand(proto, only("Softplus", *PRIMITIVES))
     # A quadratic walk over these takes minutes.
-    assert time.perf_counter() - started < 20
+    assert time.perf_counter() - started < 10
     assert len(changed.graph.node) == 10 * count

@@ -181,6 +181,7 @@ def test_an_input_that_is_called_as_labels_are(tmp_path: Path) -> None:
 
 
 class TestReexport:
+    @pytest.mark.slow
     def test_a_new_file(self, model: Path, samples: Path, tmp_path: Path) -> None:
         proto = onnx.load(model)
         proto.metadata_props.add(key="author", value="somebody")
