@@ -5,22 +5,33 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lsa_onnx.errors import DataError
+from lsa_onnx.layers.operators import FLOAT_ELEMENTS
 from lsa_onnx.rewrite.graph import attribute, dimensions, producers
 
 if TYPE_CHECKING:
     import onnx
 
+    from lsa_onnx.model import Model
+
 Array = NDArray[Any]
+# The largest score wins, or the smallest; one score tells two classes apart; there are no classes.
+Decision: TypeAlias = Literal["max", "min", "binary", "none"]
+Kind: TypeAlias = Literal["scores", "class", "ranking", "score"]
 
 _NORMALISERS = frozenset({"Softmax", "LogSoftmax", "Hardmax"})
 _SAME_ORDER = frozenset({"Identity", "Cast", "Dropout", "Flatten", "Reshape", "Squeeze"})
 # Of the ai.onnx.ml domain; their first output is the class, the second the scores.
 _CLASSIFIERS = frozenset({"LinearClassifier", "SVMClassifier", "TreeEnsembleClassifier"})
+
+# What a probability may pass on its way out and stay on its side of 0.5.
+_SAME_SIDE = _SAME_ORDER | {"Unsqueeze", "Clip", "QuantizeLinear", "DequantizeLinear"}
+_EVEN_CHANCE = 0.5
 
 # (n, length, numbers per step).
 _SERIES_AXES = 3
@@ -33,18 +44,54 @@ class Head:
     Attributes:
         output: The output that is read.
         kind: "scores" where it holds one score per class, "class" where it holds the class itself,
-            "ranking" where it holds classes, the best first.
+            "ranking" where it holds classes, the best first, "score" where it holds a single number for
+            two classes.
         logits: The tensor of logits, found by walking back through Softmax and the like; ``None``
-            if not found.
+            if not found. Of a "score" it holds one number z per sample, for the logits 0 and z.
         found: How, in words.
         lowest_wins: Whether the smallest score decides, not the largest.
+        threshold: Above which a "score" means class 1.
     """
 
     output: str
-    kind: Literal["scores", "class", "ranking"]
+    kind: Kind
     logits: str | None
     found: str
     lowest_wins: bool = False
+    threshold: float = 0.0
+
+    @property
+    def binary(self) -> bool:
+        """Whether one score tells two classes apart."""
+        return self.kind == "score"
+
+
+def model_head(model: Model, decision: Decision) -> Head | None:
+    """How a class is read from ``model``, as the user wants it read; ``None`` for no classes.
+
+    Raises:
+        DataError: Two classes are wanted of one score, and no output holds one per sample.
+    """
+    if decision == "none":
+        return None
+    if decision != "binary":
+        return find_head(model.proto, lowest_wins=decision == "min")
+    head = find_score(model.proto)
+    if head is None:
+        outputs = ", ".join(f"{v.name!r} {v.shape} {v.dtype}" for v in model.outputs)
+        raise DataError(
+            f"--decision binary needs an output of one float per sample, shape (n, 1) or (n,), and the outputs "
+            f"of {str(model.path)!r} are {outputs}; use --decision max for one score per class, or none"
+        )
+    return head
+
+
+def binary_advice(model: Model) -> str:
+    """What to do where no class was found but may be meant: "", or a clause that ends in "; "."""
+    head = find_score(model.proto, declared=True)
+    if head is None:
+        return ""
+    return f"if {head.output!r} is the score of two classes, give --decision binary; "
 
 
 def find_head(model: onnx.ModelProto, *, lowest_wins: bool = False) -> Head | None:
@@ -78,9 +125,47 @@ def find_head(model: onnx.ModelProto, *, lowest_wins: bool = False) -> Head | No
     return next((head for head in heads if _is_scores(values[head.output])), None)
 
 
+def find_score(model: onnx.ModelProto, *, declared: bool = False) -> Head | None:
+    """The first output that can hold one score per sample, if any can; one behind a Sigmoid is preferred.
+
+    Args:
+        model: The model.
+        declared: Leave out those whose shape is not declared, which only a run can tell.
+    """
+    made = producers(model.graph)
+    found: list[tuple[bool, bool, Head]] = []
+    for value in model.graph.output:
+        kind = value.type.tensor_type.elem_type if value.type.HasField("tensor_type") else None
+        single = _is_single(value) if kind in FLOAT_ELEMENTS.values() else False
+        if single or (single is None and not declared):
+            head = _score_of(value.name, made)
+            found.append((single is None, head.threshold == 0, head))
+    return min(found, key=lambda each: each[:2])[2] if found else None
+
+
+def _score_of(output: str, made: Mapping[str, onnx.NodeProto]) -> Head:
+    """The head that reads ``output`` as a logit or, where that ends in a Sigmoid, as a probability."""
+    name = output
+    while (node := made.get(name)) is not None and node.op_type in _SAME_SIDE | {"Sigmoid"}:
+        name = node.input[0]
+        if node.op_type == "Sigmoid":
+            found = f"behind Sigmoid of output {output!r}, class 1 above {_EVEN_CHANCE:g}"
+            return Head(output, "score", name, found, threshold=_EVEN_CHANCE)
+    return Head(output, "score", output, f"output {output!r} itself, class 1 above 0")
+
+
+def _is_single(value: onnx.ValueInfoProto) -> bool | None:
+    """Whether the output is declared as one number per sample; ``None`` where that is left open."""
+    shape = dimensions(value)
+    sizes = shape[1:] if shape else []
+    if any(isinstance(size, int) and size != 1 for size in sizes):
+        return False
+    return True if shape and all(size == 1 for size in sizes) else None
+
+
 def _head_of(output: str, made: Mapping[str, onnx.NodeProto]) -> Head | None:
     """The head that reads ``output``; ``None`` where its values say nothing about classes."""
-    kind: Literal["scores", "class", "ranking"] = "scores"
+    kind: Kind = "scores"
     passed: list[str] = []
     name, lowest_wins = output, False
     while (node := made.get(name)) is not None:
@@ -137,7 +222,7 @@ def predicted_classes(head: Head, outputs: Mapping[str, Array]) -> NDArray[np.in
     """The class of each sample, shape (n,); ``None`` where there is not one answer per sample.
 
     Args:
-        head: From ``find_head``.
+        head: From ``model_head``.
         outputs: A run's outputs, the named one of shape (n, ...).
     """
     values = outputs[head.output]
@@ -149,6 +234,8 @@ def predicted_classes(head: Head, outputs: Mapping[str, Array]) -> NDArray[np.in
     if head.kind == "scores":
         best: NDArray[np.int64] = rows.argmin(axis=1) if head.lowest_wins else rows.argmax(axis=1)
         return best.astype(np.int64) if rows.shape[1] > 1 else None
-    if head.kind == "class" and rows.shape[1] != 1:
+    if head.kind in ("class", "score") and rows.shape[1] != 1:
         return None
+    if head.binary:
+        return (rows[:, 0] > head.threshold).astype(np.int64)
     return rows[:, 0].astype(np.int64)

@@ -134,14 +134,20 @@ def model_options(function: F) -> F:
             metavar="NAME=FILE",
             help="Values of an input that is not perturbed: npy, npz or a number. Repeatable.",
         ),
-        click.option(
-            "--decision",
-            type=click.Choice(["max", "min"]),
-            default="max",
-            show_default=True,
-            help="Which score wins.",
-        ),
+        decision_option,
     )
+
+
+def decision_option(function: F) -> F:
+    """How a class is read."""
+    return click.option(
+        "--decision",
+        type=click.Choice(["max", "min", "binary", "none"]),
+        default="max",
+        show_default=True,
+        help="Which score wins; binary: one score tells two classes apart, class 1 above 0, or above 0.5 "
+        "behind a Sigmoid; none: read no class.",
+    )(function)
 
 
 def attack_options(function: F) -> F:

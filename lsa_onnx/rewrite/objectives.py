@@ -11,6 +11,8 @@ the label y (with j over the other classes):
 * ``dlr``: the margin over z_(1) − z_(3), the difference of logits ratio (Croce and Hein 2020, Eq. 6),
   which does not depend on the scale of the logits.
 
+Where one score z tells two classes apart, the logits are 0 and z.
+
 With a target class t, each is replaced by its targeted form. Three more need no label:
 
 * ``kl``: KL(softmax r ‖ softmax z) for reference logits r (Zhang et al. 2019, TRADES);
@@ -52,6 +54,7 @@ class Objective:
         classes: Number of logits, where it is known.
         lowest_wins: The smallest score decides, not the largest.
         targeted: Towards a class given as ``target``, not away from the label.
+        binary: The tensor holds one score z per sample, for the logits 0 and z of two classes.
 
     Raises:
         ModelError: The model has too few classes for it.
@@ -62,6 +65,7 @@ class Objective:
     classes: int | None = None
     lowest_wins: bool = False
     targeted: bool = False
+    binary: bool = False
 
     def __post_init__(self) -> None:
         wanted = "targeted dlr" if self.targeted and self.kind == "dlr" else self.kind
@@ -134,7 +138,7 @@ class _Writer:
 
     def classes(self) -> Written:
         t, o = self._t, self._objective
-        z = self._wide(write_rows(t, o.tensors[0]))
+        z = self._logits(write_rows(t, o.tensors[0]))
         if o.lowest_wins:
             z = t.op("Neg", z)
         label = self._goal("target" if o.targeted else "labels", onnx.TensorProto.INT64, 1)
@@ -178,8 +182,8 @@ class _Writer:
 
     def divergence(self) -> Written:
         t, item = self._t, self._objective.tensors[0]
-        z = self._wide(write_rows(t, item))
-        reference = self._wide(self._goal("reference", t.element(item.tensor), 2))
+        z = self._logits(write_rows(t, item))
+        reference = self._logits(self._goal("reference", t.element(item.tensor), 2))
         if self._objective.lowest_wins:
             z, reference = t.op("Neg", z), t.op("Neg", reference)
         log_p, log_q = (t.op("LogSoftmax", value, axis=-1) for value in (reference, z))
@@ -226,6 +230,11 @@ class _Writer:
         """Rows of one of the tensors, or a reference for them, in the type of the objective."""
         same = self._elements == {self._element}
         return rows if same else self._t.op("Cast", rows, to=self._element)
+
+    def _logits(self, rows: str) -> str:
+        """One column per class, in the type of the objective."""
+        z = self._wide(rows)
+        return self._t.op("Pad", z, self._t.ints(0, 1, 0, 0)) if self._objective.binary else z
 
     def _number(self, value: float) -> str:
         return self._t.constant(value, helper.tensor_dtype_to_np_dtype(self._element))

@@ -13,7 +13,7 @@ from lsa_onnx.attacks import Attack, Batch
 from lsa_onnx.attacks.oracle import Goal, Oracle
 from lsa_onnx.errors import DataError, ModelError
 from lsa_onnx.layers.operators import FLOAT_ELEMENTS
-from lsa_onnx.prediction import Head
+from lsa_onnx.prediction import Head, binary_advice
 from lsa_onnx.rewrite import Scored
 from lsa_onnx.rewrite.objectives import CLASS_KINDS, Kind, Objective
 from lsa_onnx.runtime.batching import BatchPlan
@@ -97,14 +97,17 @@ class Adversary:
         if name not in CLASS_KINDS | {"kl"}:
             raise DataError(f"unknown objective {name!r}; accepted are {', '.join(OBJECTIVES)}")
         if self.labels == "none" or self.head is None or self.head.logits is None:
+            advice = binary_advice(self.subject.model) if self.head is None else ""
             raise ModelError(
                 f"objective {name!r} needs class scores, and {str(self.subject.model.path)!r} has "
-                "none; use --objective output, which any model can serve"
+                f"none; {advice}use --objective output, which any model can serve"
             )
         few = self.classes is not None and self.classes < _DLR_CLASSES
         chosen: Kind = "margin" if name == "dlr" and few else name  # type: ignore[assignment]
         logits = Scored(self.head.logits, self._axis)
-        return Objective(chosen, (logits,), self.classes, self.head.lowest_wins)
+        return Objective(
+            chosen, (logits,), self.classes, self.head.lowest_wins, binary=self.head.binary
+        )
 
     def prepare(self, attack: Attack) -> None:
         """Build what ``attack`` needs of the model.

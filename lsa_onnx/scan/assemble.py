@@ -13,7 +13,7 @@ import onnxruntime as ort
 
 from lsa_onnx._version import __version__
 from lsa_onnx.model import digest
-from lsa_onnx.prediction import Head
+from lsa_onnx.prediction import Decision, Head, binary_advice
 from lsa_onnx.report.document import (
     DataSection,
     InputSection,
@@ -82,7 +82,7 @@ def assemble(findings: Findings) -> Report:
     return Report(
         tool_version=__version__,
         created=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
-        model=model_section(f.subject, f.head, f.device),
+        model=model_section(f.subject, f.head, f.device, f.options.decision),
         input=input_section(f.subject, _linf(f)),
         data=data,
         run=_run_section(f),
@@ -129,8 +129,10 @@ def _attempts(f: Findings) -> list[Attempt]:
     return found
 
 
-def model_section(subject: Subject, head: Head | None, device: Device) -> ModelSection:
-    """What a report says of the model."""
+def model_section(
+    subject: Subject, head: Head | None, device: Device, decision: Decision = "max"
+) -> ModelSection:
+    """What a report says of the model, whose class was to be read as ``decision`` says."""
     model, proto = subject.loaded, subject.loaded.proto
     producer = f"{proto.producer_name} {proto.producer_version}".strip()
     return ModelSection(
@@ -144,9 +146,19 @@ def model_section(subject: Subject, head: Head | None, device: Device) -> ModelS
         inputs=model.inputs,
         outputs=model.outputs,
         logits=head.logits if head else None,
-        logits_found=head.found if head else "no output with one score per class",
+        logits_found=how_read(subject, head, decision),
         custom_ops=[digest(library) for library in device.libraries],
     )
+
+
+def how_read(subject: Subject, head: Head | None, decision: Decision) -> str:
+    """How a class is read, or why none is."""
+    if head is not None:
+        return head.found
+    if decision == "none":
+        return "none is read: --decision none"
+    advice = binary_advice(subject.model).removesuffix("; ")
+    return "; ".join(["no output with one score per class", *filter(None, [advice])])
 
 
 def input_section(subject: Subject, eps: Iterable[float] = ()) -> InputSection:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lsa_onnx.errors import DataError, GateFailed
 from lsa_onnx.prediction import Head, predicted_classes
-from lsa_onnx.report.document import Accuracy
+from lsa_onnx.report.document import Accuracy, ReportWarning
 from lsa_onnx.rewrite.names import separate_names
 from lsa_onnx.rewrite.shapes import KnownShapes
 from lsa_onnx.runtime.devices import Device
@@ -27,6 +27,7 @@ Array = NDArray[Any]
 # Outputs kept for the observer check, so that memory does not grow with the number of samples.
 _KEPT_BYTES = 16 << 20
 _REPEATED = 1e-4
+_TWO = 2
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ def run_clean(
         listener: Told of progress.
 
     Raises:
-        DataError: A label is not one of the model's classes.
+        DataError: A label is not one of the model's classes, or one score per sample is to tell two classes
+            apart and the output holds another number.
     """
     deployed = Deployed(subject, head, device, one_by_one=one_by_one)
     total = len(subject.dataset)
@@ -81,6 +83,8 @@ def run_clean(
         if start == 0:
             repeatable = _same(outputs, deployed.run(feeds))
         classes.append(predicted_classes(head, outputs) if head else None)
+        if head is not None and head.binary and classes[-1] is None:
+            raise _no_single_score(head, outputs[head.output])
         if head is not None and classes[-1] is not None and labels is not None:
             _check_labels(labels, head, outputs[head.output])
         count = len(feeds[subject.input.name])
@@ -131,9 +135,32 @@ class _Kept:
 
 def class_count(head: Head | None, clean: CleanRun) -> int | None:
     """The number of classes that the model scores; ``None`` where it does not score classes."""
-    if head is None or head.kind != "scores" or clean.classes is None:
+    if head is None or clean.classes is None:
         return None
-    return int(np.prod(clean.outputs[head.output].shape[1:]))
+    return _scored_classes(head, clean.outputs[head.output])
+
+
+def _scored_classes(head: Head, scores: Array) -> int | None:
+    """How many classes ``scores``, shape (n, ...), tell apart; ``None`` where they are no scores."""
+    if head.binary:
+        return _TWO
+    if head.kind != "scores":
+        return None
+    return int(np.prod(scores.shape[1:]))
+
+
+def one_class_doubts(head: Head | None, clean: CleanRun) -> list[ReportWarning]:
+    """Whether a score that is read as a logit may be a probability: all of those are above 0."""
+    classes = clean.classes
+    if head is None or not head.binary or head.threshold or classes is None or not classes.all():
+        return []
+    return [
+        ReportWarning(
+            "one-class-only",
+            f"All {len(classes)} clean samples are read as class 1, with scores above 0: if {head.output!r} is a "
+            "probability, no Sigmoid was found behind it; have the model return the logit.",
+        )
+    ]
 
 
 def accuracy_of(classes: Array | None, labels: Array | None) -> Accuracy | None:
@@ -160,7 +187,7 @@ def require_accuracy(accuracy: Accuracy | None, expected: float | None) -> None:
     if accuracy is None:
         raise DataError(
             f"--expect-accuracy {expected:g} needs labels and a model that predicts classes; "
-            "give --labels, or leave it out"
+            "give --labels, --decision binary where one score tells two classes apart, or leave it out"
         )
     if accuracy.value < expected:
         raise GateFailed(
@@ -184,14 +211,22 @@ def require_known_labels(labels: Array, classes: int) -> None:
 
 
 def _check_labels(labels: Array, head: Head, scores: Array) -> None:
-    if head.kind == "scores":
-        require_known_labels(labels, int(np.prod(scores.shape[1:])))
+    classes = _scored_classes(head, scores)
+    if classes is not None:
+        require_known_labels(labels, classes)
+
+
+def _no_single_score(head: Head, scores: Array) -> DataError:
+    return DataError(
+        f"--decision binary: output {head.output!r} has shape {scores.shape} for {len(scores)} samples, which "
+        "is not one score for each; use --decision max for one score per class, or none"
+    )
 
 
 def declared_classes(subject: Subject, head: Head | None) -> int | None:
     """The number of classes, where the model file says it: before anything runs."""
-    if head is None:
-        return None
+    if head is None or head.binary:
+        return None if head is None else _TWO
     shapes = {value.name: value.shape for value in subject.model.outputs}
     sizes = (shapes.get(head.output) or [])[1:] if head.kind == "scores" else _scores(subject, head)
     numbers = [size for size in sizes if isinstance(size, int)]

@@ -14,7 +14,7 @@ from lsa_onnx.errors import DataError, ModelError
 from lsa_onnx.inputs import Dataset, Ids, InputSpec, open_data, synthetic_data, synthetic_ids
 from lsa_onnx.layers.settings import setting_inputs
 from lsa_onnx.model import Model
-from lsa_onnx.prediction import find_head
+from lsa_onnx.prediction import model_head
 from lsa_onnx.report.document import ValueDescription
 from lsa_onnx.rewrite.embeddings import id_limits
 from lsa_onnx.runtime.devices import resolve_device
@@ -193,7 +193,7 @@ class Giving:
             resize=options.resize,
             input_names=[self.target.name, *(value.name for value in self.held)],
             whole=self._whole_shapes(layout),
-            classes=find_head(self.model.proto) is not None,
+            classes=model_head(self.model, options.decision) is not None,
             single=layout.leading is None,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import get_args
 
 from lsa_onnx.attacks import (
     ATTACKS,
@@ -18,6 +18,7 @@ from lsa_onnx.attacks import (
 )
 from lsa_onnx.errors import DataError
 from lsa_onnx.inputs import parse_hold
+from lsa_onnx.prediction import Decision
 
 DEFAULT_ETA = 0.1
 # Eight levels of a pixel, the usual bound for images; small against most other ranges.
@@ -46,7 +47,8 @@ class SubjectOptions:
         std: Likewise.
         layout: "NCHW", "NHWC" or "flat"; ``None`` for the sidecar's, else by the model's shape; empty
             for that in any case.
-        decision: Which score wins, "max" or "min".
+        decision: How a class is read: which score wins, "max" or "min"; "binary" where one score, a logit
+            or a probability, tells two classes apart; "none" for a model that is to count as one without.
         perturb: The input to perturb; the first of floats if ``None``.
         perturb_at: An inner tensor to perturb in place of an input; for a model without float inputs its
             embedding if ``None``.
@@ -73,7 +75,7 @@ class SubjectOptions:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     layout: str | None = None
-    decision: Literal["max", "min"] = "max"
+    decision: Decision = "max"
     perturb: str | None = None
     perturb_at: str | None = None
     hold: tuple[str, ...] = ()
@@ -87,8 +89,10 @@ class SubjectOptions:
         self._require_least(batch=1, samples=1, seed=0)
         if self.seed > MAX_SEED:
             raise DataError(f"--seed {self.seed} is too large; give a number of at most {MAX_SEED}")
-        if self.decision not in ("max", "min"):
-            raise DataError(f"--decision {self.decision!r} is not known; give max or min")
+        if self.decision not in get_args(Decision):
+            raise DataError(
+                f"--decision {self.decision!r} is not known; give one of {', '.join(get_args(Decision))}"
+            )
         wanted = self.expect_accuracy
         if wanted is not None and not 0 <= wanted <= 1:
             raise DataError(f"--expect-accuracy {wanted:g} is not a share; give 0 to 1")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lsa_onnx.attacks import Pairs, Perturbation
 from lsa_onnx.inputs import open_perturbed
-from lsa_onnx.prediction import Head, find_head
+from lsa_onnx.prediction import Head, model_head
 from lsa_onnx.report.document import ObserverCheck, Report
 from lsa_onnx.runtime.devices import Device, resolve_device
 from lsa_onnx.runtime.memory import give_back_memory
@@ -18,6 +18,7 @@ from lsa_onnx.scan.choosing import choose_perturbations
 from lsa_onnx.scan.clean import (
     CleanRun,
     declared_classes,
+    one_class_doubts,
     require_accuracy,
     require_known_labels,
     run_clean,
@@ -55,7 +56,7 @@ def scan(
     device = resolve_device(options.device, options.libraries)
     subject = open_subject(str(model), options)
     asked = options.made_perturbations(subject.spec.low, subject.spec.high)
-    head = find_head(subject.model.proto, lowest_wins=options.decision == "min")
+    head = model_head(subject.model, options.decision)
     _check_labels(subject, head, options)
     ground = lay_groundwork(subject, options, device)
     pairs = _pairs(subject, options)
@@ -83,7 +84,7 @@ def scan(
             head=head,
             clean=clean,
             passes=passes,
-            doubts=chosen.doubts,
+            doubts=[*one_class_doubts(head, clean), *chosen.doubts],
             observer=_worst([each.observer for each in passes]),
             options=options,
             seconds=time.perf_counter() - started,

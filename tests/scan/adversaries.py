@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lsa_onnx.prediction import find_head
+from lsa_onnx.prediction import model_head
 from lsa_onnx.scan import Listener, ScanOptions, open_subject
 from lsa_onnx.scan.adversary import Adversary, open_adversary
 from lsa_onnx.scan.clean import run_clean
@@ -17,7 +17,7 @@ def opened(model: Path, data: Path | None = None, **given: Any) -> Adversary:
     """With synthetic inputs where there are no data."""
     options = ScanOptions(data=data, device="cpu", **given)
     subject = open_subject(str(model), options)
-    head = find_head(subject.model.proto, lowest_wins=options.decision == "min")
+    head = model_head(subject.model, options.decision)
     ground = lay_groundwork(subject, options, CPU)
     clean = run_clean(
         subject,

@@ -45,6 +45,7 @@ def fit(
     *,
     layers: Sequence[str] = (),
     options: TrainingOptions | None = None,
+    binary: bool = False,
     folder: str | Path,
     low: float = 0.0,
     high: float = 1.0,
@@ -64,6 +65,8 @@ def fit(
         y: Their classes, shape (n,), whole numbers from 0.
         layers: Names of submodules whose results the layer-wise term keeps in place; each must run once.
         options: How to train.
+        binary: The module gives one logit for two classes instead, shape (n, 1) or (n,), and labels are 0
+            and 1.
         folder: For checkpoints and the log.
         low: Lower end of the range that attacks keep to.
         high: Upper end.
@@ -87,12 +90,12 @@ def fit(
         check_writable(export)
     fabric = launch(options, device)
     data = _samples(x, y, low, high, _precision(module))
-    record = _record(module, data, layers, options, (low, high))
+    record = _record(module, data, layers, options, (low, high), binary)
     data = TrainingSet(data.x.to(fabric.device), data.y)
     module.to(fabric.device)
     if options.channels_last:
         keep_channels_last(module)
-    job = _job(module, data, layers, options, (low, high))
+    job = _job(module, data, layers, options, (low, high), binary)
     material = _material(data, options)
     with claimed(Path(folder), fabric):
         trained = train(
@@ -160,6 +163,7 @@ def _job(
     layers: Sequence[str],
     options: TrainingOptions,
     ends: tuple[float, float],
+    binary: bool,
 ) -> Job:
     """What is trained.
 
@@ -178,7 +182,7 @@ def _job(
     named = tuple(dict.fromkeys(layers))
     _require_submodules(module, named)
     require_gamma(options.gamma, named)
-    trainee = SourceTrainee(module, (SourceTrainee.output, *named))
+    trainee = SourceTrainee(module, (SourceTrainee.output, *named), binary=binary)
     _require_logits(trainee, data)
     return Job(
         trainee=trainee,
@@ -216,7 +220,8 @@ def _require_logits(trainee: SourceTrainee, data: TrainingSet) -> None:
     if shape is None or len(shape) != 2 or shape[0] != 2 or shape[1] < 2:
         found = type(logits).__name__ if shape is None else f"shape {shape}"
         raise ModelError(
-            f"for two samples the module gives {found}; it must give logits, shape (2, classes)"
+            f"for two samples the module gives {found}; it must give logits, shape (2, classes), or with "
+            "binary=True one of two classes, shape (2, 1)"
         )
     _require_known_labels(data.y, shape[1])
     for name in trainee.tensors:
@@ -267,6 +272,7 @@ def _record(
     layers: Sequence[str],
     options: TrainingOptions,
     ends: tuple[float, float],
+    binary: bool,
 ) -> Mapping[str, Any]:
     """What tells one run from another; not the values of weights, which a notebook has changed by then."""
     fields = {f.name for f in dataclasses.fields(TrainingOptions)} - _NOT_THE_RUN
@@ -277,6 +283,8 @@ def _record(
         "module": f"{type(module).__name__}: {', '.join(shapes)}",
         "layers": list(layers),
         "range": list(ends),
+        # Runs of before there was such a thing have none.
+        **({"binary": True} if binary else {}),
     }
 
 

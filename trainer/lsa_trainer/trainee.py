@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from lsa_onnx.errors import ModelError
 from lsa_trainer.module import OnnxModule
@@ -56,6 +57,28 @@ class Trainee(torch.nn.Module, abc.ABC):
         return [m for m in self.modules() if isinstance(m, self._kinds)]
 
 
+def two_columns(name: str, z: Tensor, samples: int) -> Tensor:
+    """The logits 0 and z of two classes, shape (n, 2), of one score z per sample.
+
+    As a layer they have the Frobenius norm of z, and so its comparison measure. Every objective for
+    classes may take them: softmax of (0, z) is the sigmoid of z.
+
+    Args:
+        name: Of the tensor, for the message.
+        z: The scores, shape (n, 1) or (n,).
+        samples: How many there are, n.
+
+    Raises:
+        ModelError: They are not one for each sample.
+    """
+    if z.numel() != samples:
+        raise ModelError(
+            f"{name!r} has shape {tuple(z.shape)} for {samples} samples, and two classes are told apart by one "
+            "score for each, shape (n, 1) or (n,); without binary, it is one score per class"
+        )
+    return functional.pad(z.reshape(samples, 1), (1, 0))
+
+
 class OnnxTrainee(Trainee):
     """An ``OnnxModule`` behind the normalisation that its input expects."""
 
@@ -68,6 +91,7 @@ class OnnxTrainee(Trainee):
         scale: Tensor | None = None,
         offset: Tensor | None = None,
         one_by_one: bool = False,
+        single: str | None = None,
     ) -> None:
         """Make it.
 
@@ -78,6 +102,7 @@ class OnnxTrainee(Trainee):
             scale: model input = x · scale + offset, shaped to broadcast against a batch; ``None`` for x.
             offset: Likewise.
             one_by_one: Run each sample on its own: the batch is part of the model.
+            single: The tensor that holds one score per sample for two classes; see ``two_columns``.
         """
         super().__init__()
         # In a tuple, so that weights that are not read are no part of this module.
@@ -89,6 +114,7 @@ class OnnxTrainee(Trainee):
         self.register_buffer("scale", scale, persistent=False)
         self.register_buffer("offset", offset, persistent=False)
         self.one_by_one = one_by_one
+        self._single = single
 
     def reading(self, tensors: Iterable[str]) -> OnnxTrainee:
         """See ``Trainee.reading``."""
@@ -99,6 +125,7 @@ class OnnxTrainee(Trainee):
             scale=self.scale,
             offset=self.offset,
             one_by_one=self.one_by_one,
+            single=self._single,
         )
         other.train(self.training)
         return other
@@ -115,10 +142,19 @@ class OnnxTrainee(Trainee):
         given = (x, *held)
         ordered = [given[place] for place in self._order]
         if not self.one_by_one or len(x) == 1:
-            found: dict[str, Tensor] = self.module(*ordered)
-            return found
-        rows = [self.module(*(each[i : i + 1] for each in ordered)) for i in range(len(x))]
+            return self._found(ordered)
+        rows = [self._found([each[i : i + 1] for each in ordered]) for i in range(len(x))]
         return {name: torch.cat([row[name] for row in rows]) for name in self._tensors}
+
+    def _found(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The tensors in one run of the model."""
+        found: dict[str, Tensor] = self.module(*inputs)
+        if self._single in found:
+            found = {
+                **found,
+                self._single: two_columns(self._single, found[self._single], len(inputs[0])),
+            }
+        return found
 
 
 class SourceTrainee(Trainee):
@@ -131,16 +167,20 @@ class SourceTrainee(Trainee):
     output = "output"
     _kinds = BATCH_NORM_LAYERS
 
-    def __init__(self, module: torch.nn.Module, tensors: Sequence[str]) -> None:
+    def __init__(
+        self, module: torch.nn.Module, tensors: Sequence[str], *, binary: bool = False
+    ) -> None:
         """Make it.
 
         Args:
             module: Gives logits, shape (n, classes), for inputs of shape (n, ...).
             tensors: ``output``, and names of submodules whose results are returned.
+            binary: The module gives one logit per sample instead; ``output`` is its ``two_columns``.
         """
         super().__init__()
         self.module = module
         self._tensors = tuple(tensors)
+        self._binary = binary
 
     @property
     def tensors(self) -> tuple[str, ...]:
@@ -149,7 +189,7 @@ class SourceTrainee(Trainee):
 
     def reading(self, tensors: Iterable[str]) -> SourceTrainee:
         """See ``Trainee.reading``."""
-        return SourceTrainee(self.module, tuple(tensors))
+        return SourceTrainee(self.module, tuple(tensors), binary=self._binary)
 
     def forward(self, x: Tensor, *held: Tensor) -> dict[str, Tensor]:
         """See ``OnnxTrainee.forward``; x is given to the module as it is."""
@@ -176,6 +216,8 @@ class SourceTrainee(Trainee):
         finally:
             for hook in hooks:
                 hook.remove()
+        if self._binary and isinstance(result, Tensor):
+            result = two_columns(self.output, result, len(x))
         return {**found, self.output: result}
 
     @contextlib.contextmanager

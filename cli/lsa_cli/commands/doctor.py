@@ -11,13 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from lsa_cli.checks import check_option, custom_ops_option, require_safe
-from lsa_cli.options import input_options
+from lsa_cli.options import decision_option, input_options
 from lsa_cli.terminal import results
 from lsa_cli.training import INSTALL, missing_packages
 from lsa_onnx._version import __version__
 from lsa_onnx.attacks import Pgd
 from lsa_onnx.errors import DataError, ModelError
-from lsa_onnx.prediction import find_head
+from lsa_onnx.prediction import Head, model_head
 from lsa_onnx.report.text import count, shape, visible
 from lsa_onnx.runtime.devices import (
     Device,
@@ -28,6 +28,7 @@ from lsa_onnx.runtime.devices import (
 )
 from lsa_onnx.scan import Listener, ScanOptions, Subject, open_subject
 from lsa_onnx.scan.adversary import open_adversary
+from lsa_onnx.scan.assemble import how_read
 from lsa_onnx.scan.clean import run_clean
 from lsa_onnx.scan.instrument import Groundwork, Instrument, build_instrument, lay_groundwork
 from lsa_onnx.scan.options import AttackOptions
@@ -40,6 +41,7 @@ _PACKAGES = ("onnx", "onnxruntime-gpu", "onnxruntime", "numpy", "torch")
 @click.command("doctor")
 @click.argument("model", type=click.Path(), required=False)
 @input_options
+@decision_option
 @custom_ops_option
 @check_option
 def command(
@@ -54,10 +56,12 @@ def command(
         require_safe(model, libraries=custom_ops)
         options = ScanOptions(samples=2, range=range_, custom_ops=custom_ops, **spec)  # type: ignore[arg-type]
         subject = open_subject(model, options)
+        head = model_head(subject.model, options.decision)
         device = resolve_device(options.device, custom_ops)
         ground = lay_groundwork(subject, options, device)
         instrument = build_instrument(subject, ground, device)
-        rows = [*_model(subject, instrument), ("Gradient", _gradient(subject, ground, device))]
+        rows = [*_model(subject, instrument), ("Class", how_read(subject, head, options.decision))]
+        rows.append(("Gradient", _gradient(subject, head, ground, device)))
         rows.append(("Training", _training(subject)))
         _print(f"Model {model}", rows)
 
@@ -114,9 +118,8 @@ def _model(subject: Subject, instrument: Instrument) -> Rows:
     return rows
 
 
-def _gradient(subject: Subject, ground: Groundwork, device: Device) -> str:
+def _gradient(subject: Subject, head: Head | None, ground: Groundwork, device: Device) -> str:
     """Whether white-box attacks work on the model, and if not, every reason."""
-    head = find_head(subject.model.proto)
     alone = ground.plan.fixed_batch == 1
     clean = run_clean(subject, head, device, 1, one_by_one=alone, listener=Listener())
     options = AttackOptions()

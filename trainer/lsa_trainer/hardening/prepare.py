@@ -121,7 +121,7 @@ def prepare(
         keep_channels_last(module)
     head = head_of(subject, options)
     outputs = outputs_of(subject, module, head)
-    trainee = trainee_of(subject, module, [*outputs, *chosen.layers], device)
+    trainee = trainee_of(subject, module, [*outputs, *chosen.layers], device, head)
     data = samples_of(subject, device)
     targets, taught = _targets(trainee.reading(outputs), data, head)
     if taught and head is None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lsa_onnx.errors import DataError, ModelError
-from lsa_onnx.prediction import Head, find_head
+from lsa_onnx.prediction import Head, model_head
 from lsa_onnx.scan.clean import require_known_labels
 from lsa_onnx.scan.subject import Subject
 from lsa_trainer.axes import shapes_of
@@ -60,7 +60,7 @@ def require_trainable(subject: Subject, module: OnnxModule, options: HardenOptio
     _require_tensorboard(options)
     head = head_of(subject, options)
     outputs = outputs_of(subject, module, head)
-    trainee = trainee_of(subject, module, outputs)
+    trainee = trainee_of(subject, module, outputs, head=head)
     data = samples_of(subject, most=_ASKED)
     _require_rows(trainee, data, outputs)
     answers = answers_of(trainee, data)
@@ -70,7 +70,7 @@ def require_trainable(subject: Subject, module: OnnxModule, options: HardenOptio
 
 def head_of(subject: Subject, options: HardenOptions) -> Head | None:
     """How a class is read, ``None`` for a model without classes."""
-    return find_head(subject.model.proto, lowest_wins=options.decision == "min")
+    return model_head(subject.model, options.decision)
 
 
 def outputs_of(subject: Subject, module: OnnxModule, head: Head | None) -> list[str]:
@@ -80,7 +80,8 @@ def outputs_of(subject: Subject, module: OnnxModule, head: Head | None) -> list[
         ModelError: There is none.
     """
     logits = head.logits if head is not None else None
-    if head is not None and logits and (head.kind == "scores" or logits in module.tensor_names):
+    scored = head is not None and (head.binary or head.kind == "scores")
+    if logits and (scored or logits in module.tensor_names):
         return [logits]
     floats = {v.name for v in subject.model.outputs if v.dtype.startswith(("float", "bfloat"))}
     found = [name for name in subject.outputs if name in floats]
@@ -92,9 +93,16 @@ def outputs_of(subject: Subject, module: OnnxModule, head: Head | None) -> list[
 
 
 def trainee_of(
-    subject: Subject, module: OnnxModule, tensors: Sequence[str], device: Any = "cpu"
+    subject: Subject,
+    module: OnnxModule,
+    tensors: Sequence[str],
+    device: Any = "cpu",
+    head: Head | None = None,
 ) -> OnnxTrainee:
-    """The model behind its normalisation, returning ``tensors``; ``device`` is where ``module`` is."""
+    """The model behind its normalisation, returning ``tensors``; ``device`` is where ``module`` is.
+
+    Where ``head`` tells two classes apart by one score, its logits are given in two columns.
+    """
     scale, offset = (
         (None, None)
         if subject.spec.is_identity
@@ -111,6 +119,7 @@ def trainee_of(
         scale=scale,
         offset=offset,
         one_by_one=not _is_free(subject, module),
+        single=head.logits if head is not None and head.binary else None,
     )
 
 
