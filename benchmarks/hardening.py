@@ -169,11 +169,11 @@ def tested(path: Path, case: Case, shared: Path, work: Path) -> dict[str, float]
             samples=TEST_SAMPLES,
             attacks=("auto",),
             steps=STEPS,
-            eps_list=(case.eps,),
+            eps_list=("0", case.eps),
             **case.inputs,
         ),
     )
-    (under,) = result.results
+    _, under = result.results
     values = {"clean": result.clean.value, "robust": under.robust_accuracy}
     if is_source:
         kept.write_text(json.dumps(values), encoding="utf-8")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,15 +18,22 @@ from lsa_onnx.files import check_writable
 from lsa_onnx.inputs import sidecar_path
 from lsa_onnx.inputs.archives import IMAGE_SUFFIXES, Folder
 from lsa_onnx.report import (
-    Evaluation,
+    Evaluations,
     Report,
     dumps,
     print_evaluation,
+    print_evaluations,
     print_report,
+    write_evaluation_html,
     write_html,
     write_json,
 )
 from lsa_onnx.stored import read_stored
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lsa_onnx.report.json_file import Document
 
 
 def require_writable(
@@ -71,14 +80,11 @@ def deliver(report: Report, json: str | None, html: str | None, *, verbose: bool
     Raises:
         DataError: A file cannot be written; what was there before is intact.
     """
-    failure: DataError | None = None
-    for write, path in ((write_json, json), (write_html, html)):
-        if path is None or path == "-":
-            continue
-        try:
-            write(report, path)
-        except DataError as error:
-            failure = failure or error
+    writers: dict[str, Callable[[str], None]] = {
+        "--json": partial(write_json, report),
+        "--html": partial(write_html, report),
+    }
+    failure = _written(writers, {"--json": json, "--html": html})
     if json == "-":
         click.echo(dumps(report), nl=False)
     else:
@@ -87,26 +93,86 @@ def deliver(report: Report, json: str | None, html: str | None, *, verbose: bool
         raise failure
 
 
-def deliver_evaluation(evaluation: Evaluation, json: str | None) -> None:
-    """JSON alone on stdout for ``json == "-"``, else the terminal view; and a file if one is named.
+def deliver_evaluations(
+    found: Evaluations, files: Mapping[str, str | None], *, several: bool
+) -> None:
+    """JSON alone on stdout for ``--json -``, else the terminal view; and files as asked for.
 
-    As in ``deliver``, the file comes first and the results appear where it cannot be written.
+    As in ``deliver``, files come first and the results appear where one cannot be written.
+
+    Args:
+        found: What came of at least one model.
+        files: ``--json``, ``--html`` and ``--plot`` → the file that it names, ``None`` for none.
+        several: Whether more than one model was asked for; one has a document of its own.
 
     Raises:
-        DataError: The file cannot be written; what was there before is intact.
+        DataError: A file cannot be written; what was there before is intact.
     """
-    if json == "-":
-        click.echo(dumps(evaluation), nl=False)
-        return
-    failure: DataError | None = None
-    try:
-        if json is not None:
-            write_json(evaluation, json)
-    except DataError as error:
-        failure = error
-    print_evaluation(evaluation, results())
+    document = found if several else found.evaluations[0]
+    writers: dict[str, Callable[[str], None]] = {
+        "--json": partial(write_json, document),
+        "--html": partial(write_evaluation_html, found),
+        "--plot": partial(_draw_curves, found),
+    }
+    failure = _written(writers, files)
+    if files["--json"] == "-":
+        click.echo(dumps(document), nl=False)
+    elif several:
+        print_evaluations(found, results())
+    else:
+        print_evaluation(found.evaluations[0], results())
     if failure is not None:
         raise failure
+
+
+def deliver_figures(
+    document: Document,
+    files: Mapping[str, str | None],
+    figures: Mapping[str, Callable[[str], None]],
+    show: Callable[[Console], None],
+) -> None:
+    """JSON alone on stdout for ``--json -``, else the terminal view; and files as asked for.
+
+    As in ``deliver``, files come first and the results appear where one cannot be written.
+
+    Args:
+        document: What was found.
+        files: Flag → the file that it names, ``None`` for none.
+        figures: Flag → what writes that file; ``--json`` is not among them.
+        show: Prints the terminal view.
+
+    Raises:
+        DataError: A file cannot be written; what was there before is intact.
+    """
+    failure = _written({"--json": partial(write_json, document), **figures}, files)
+    if files["--json"] == "-":
+        click.echo(dumps(document), nl=False)
+    else:
+        show(results())
+    if failure is not None:
+        raise failure
+
+
+def _draw_curves(found: Evaluations, path: str) -> None:
+    from lsa_onnx.report.figures.curves import draw_curves  # nobody else waits for matplotlib
+
+    draw_curves(found.evaluations, path)
+
+
+def _written(
+    writers: Mapping[str, Callable[[str], None]], files: Mapping[str, str | None]
+) -> DataError | None:
+    """Write each file that is named but for stdout; the first failure, once all were tried."""
+    failure: DataError | None = None
+    for flag, write in writers.items():
+        path = files[flag]
+        if path is None or path == "-":
+            continue
+        try:
+            write(path)
+        except DataError as error:
+            failure = failure or error
+    return failure
 
 
 def _files_of(models: Iterable[str | Path], *, deep: bool) -> Iterator[Path]:

@@ -13,7 +13,7 @@ from lsa_onnx.attacks.balls import BALLS, Ball, Norm
 from lsa_onnx.attacks.base import Array, Batch, Perturbation
 from lsa_onnx.attacks.choices import unknown
 from lsa_onnx.attacks.oracle import Oracle
-from lsa_onnx.attacks.randomness import Randomness, SampleRandomness
+from lsa_onnx.attacks.randomness import ATTACK_STREAM, Randomness, SampleRandomness
 from lsa_onnx.errors import DataError
 
 NORMS: tuple[Norm, ...] = ("linf", "l2", "l1")
@@ -49,6 +49,9 @@ class Attack(Perturbation):
     algorithm: ClassVar[str]
     norms: ClassVar[tuple[Norm, ...]] = NORMS
     needs_gradient: ClassVar[bool] = True
+    # Whether a sample that it breaks counts as broken at every larger eps as well, without another
+    # attempt. Single attacks are tried anew at each, as published curves are.
+    cumulative: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.name or self.algorithm)
@@ -85,7 +88,7 @@ class Attack(Perturbation):
         if batch.x.size == 0:
             return batch.x
         ball = BALLS[self.norm](self.eps, batch.low, batch.high)
-        numbers = SampleRandomness.of_batch(self.seed, batch.start, len(batch.x))
+        numbers = SampleRandomness(self.seed, ATTACK_STREAM, batch.positions)
         return self.search(batch, ball, numbers)
 
     def oracle(self, batch: Batch, objective: str | None = None) -> Oracle:
@@ -133,7 +136,7 @@ class Attack(Perturbation):
             moved = np.linalg.norm(delta, _ORDERS[self.norm]) if delta.size else 0.0
             if moved > self.eps * (1 + _SLACK) + tiny:
                 raise DataError(
-                    f"attack {self.name!r} moved sample {batch.start + index} by {moved:.9g} in the "
+                    f"attack {self.name!r} moved sample {batch.positions[index]} by {moved:.9g} in the "
                     f"{self.norm} norm, beyond eps {self.eps:g}; its results cannot be used, please "
                     "report this defect"
                 )

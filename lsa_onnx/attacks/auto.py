@@ -87,6 +87,7 @@ class Auto(Attack):
 
     algorithm = "auto"
     norms = NORMS
+    cumulative = True
 
     def objectives(self, *, labelled: bool) -> tuple[str | None, ...]:
         """See ``Attack.objectives``; Square comes with each of them."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lsa_onnx.attacks.oracle import Goal, Oracle
+from lsa_onnx.attacks.oracle import Goal, Oracle, goal_rows
 from lsa_onnx.errors import DataError
 
 Array = NDArray[Any]
@@ -33,6 +33,8 @@ class Batch:
         goal: What objectives aim at, see ``Goal``.
         channel_axis: Of ``x``: 1 for (n, channels, ...), 3 for (n, height, width, channels); ``None``
             for samples without channels.
+        places: Position of each sample in the selection, shape (n,), where they are not consecutive;
+            ``start`` is then the first.
     """
 
     x: Array
@@ -43,6 +45,45 @@ class Batch:
     oracles: Callable[[str | None], Oracle] | None = None
     goal: Goal = field(default_factory=dict)
     channel_axis: int | None = None
+    places: NDArray[np.int64] | None = None
+
+    @property
+    def positions(self) -> NDArray[np.int64]:
+        """Of the samples in the selection, shape (n,)."""
+        if self.places is not None:
+            return self.places
+        return np.arange(self.start, self.start + len(self.x), dtype=np.int64)
+
+    def rows(self, mask: NDArray[np.bool_]) -> Batch:
+        """The samples under ``mask``, shape (n,): at least one."""
+        places = self.positions[mask]
+        return replace(
+            self,
+            x=self.x[mask],
+            labels=None if self.labels is None else self.labels[mask],
+            start=int(places[0]),
+            goal=goal_rows(self.goal, mask),
+            places=places,
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Batch]) -> Batch:
+        """The samples of all ``parts``, at least one and alike in all else, in their order."""
+        first = parts[0]
+        if len(parts) == 1:
+            return first
+        return replace(
+            first,
+            x=np.concatenate([part.x for part in parts]),
+            labels=_concatenated([part.labels for part in parts]),
+            goal={name: np.concatenate([part.goal[name] for part in parts]) for name in first.goal},
+            places=np.concatenate([part.positions for part in parts]),
+        )
+
+
+def _concatenated(parts: Sequence[Array | None]) -> Array | None:
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known) if known else None
 
 
 class Perturbation(abc.ABC):
@@ -106,7 +147,7 @@ class Perturbation(abc.ABC):
             finite = np.isfinite(result.reshape(len(result), -1)).all(axis=1)
             raise DataError(
                 f"perturbation {self.name!r} gave NaN or infinity for sample "
-                f"{batch.start + int(np.argmin(finite))}; perturbed inputs must be finite"
+                f"{batch.positions[int(np.argmin(finite))]}; perturbed inputs must be finite"
             )
         low, high = dtype.type(batch.low), dtype.type(batch.high)
         if least < low or most > high:

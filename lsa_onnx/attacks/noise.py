@@ -96,8 +96,7 @@ class Noise(Perturbation):
         noisy = np.empty_like(batch.x)
         # One sample at a time, so that temporaries stay small beside the batch.
         dtype = np.promote_types(batch.x.dtype, np.float32)
-        positions = range(batch.start, batch.start + len(batch.x))
-        rngs = generators(self.seed, list(NOISES).index(self.noise), positions)
+        rngs = generators(self.seed, list(NOISES).index(self.noise), batch.positions.tolist())
         for index, (sample, rng) in enumerate(zip(batch.x, rngs, strict=True)):
             draw = rng.standard_normal if kind.additive else rng.random
             numbers = np.asarray(draw(sample.shape, dtype=dtype))

@@ -1,6 +1,13 @@
 """Robust accuracy: how many samples a model still gets right when attacks of growing strength try."""
 
+from lsa_onnx.evaluation.comparing import r_and_g_difference, robust_difference, side_by_side
 from lsa_onnx.evaluation.run import evaluate
 from lsa_onnx.scan.options import EvaluationOptions
 
-__all__ = ["EvaluationOptions", "evaluate"]
+__all__ = [
+    "EvaluationOptions",
+    "evaluate",
+    "r_and_g_difference",
+    "robust_difference",
+    "side_by_side",
+]

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from lsa_onnx._version import __version__
-from lsa_onnx.attacks import Attack, parse_perturbations
-from lsa_onnx.errors import DataError, ModelError
-from lsa_onnx.evaluation.attacking import Bench, Outcome, Strength, attacked
+from lsa_onnx.attacks import Attack
+from lsa_onnx.errors import ModelError
+from lsa_onnx.evaluation.attacking import Bench, Outcome, attacked
 from lsa_onnx.evaluation.cautions import evaluation_cautions
-from lsa_onnx.prediction import Head, find_head
-from lsa_onnx.report.evaluation import Evaluation, EvaluationRun
+from lsa_onnx.evaluation.gathering import attacked_at_once
+from lsa_onnx.evaluation.strengths import attack_series
+from lsa_onnx.evaluation.summaries import summarised
+from lsa_onnx.prediction import Head, binary_advice, model_head
+from lsa_onnx.report.evaluation import AttackSummary, Evaluation, EvaluationRun
 from lsa_onnx.runtime.devices import Device, resolve_device
 from lsa_onnx.scan.adversary import open_adversary
 from lsa_onnx.scan.assemble import data_section, environment, input_section, model_section
 from lsa_onnx.scan.choosing import attack_doubts
 from lsa_onnx.scan.clean import (
     declared_classes,
+    one_class_doubts,
     require_accuracy,
     require_known_labels,
     run_clean,
@@ -54,52 +59,30 @@ def evaluate(
     started = time.perf_counter()
     device = resolve_device(options.device, options.libraries)
     subject = open_subject(str(model), options)
-    attacks = _attacks(options, subject)
-    head = find_head(subject.model.proto, lowest_wins=options.decision == "min")
+    attacks = attack_series(options, subject.spec.low, subject.spec.high)
+    strongest = [series[-1][0] for series in attacks]
+    head = model_head(subject.model, options.decision)
     if head is None:
+        advice = "" if options.decision == "none" else binary_advice(subject.model)
         raise ModelError(
             f"{str(subject.model.path)!r} predicts no classes, so there is no accuracy to measure; "
-            "`lsa-onnx scan` attacks models of any kind"
+            f"{advice}`lsa-onnx scan` attacks models of any kind"
         )
     classes = declared_classes(subject, head)
     if subject.dataset.labels is not None and classes is not None:
         require_known_labels(subject.dataset.labels, classes)
     running = lay_batches(subject, options, device)
-    bench = _bench(subject, running, head, device, options, listener)
-    for series in attacks:
-        bench.adversary.prepare(series[0][0])
+    bench = _bench(subject, running, head, device, options, strongest, listener)
+    for attack in strongest:
+        bench.adversary.prepare(attack)
     # Nothing is said before all that was given proved usable: an error is then the only line there is.
     _announce(bench, device, listener)
     require_accuracy(bench.clean.accuracy, options.expect_accuracy)
-    outcomes = [[attacked(bench, *each) for each in series] for series in attacks]
+    outcomes = [attacked(bench, series) for series in attacks]
     listener.end()
     if bench.keeper is not None:
         bench.keeper.save()
-    return _document(bench, running, head, device, options, outcomes, started)
-
-
-def _attacks(options: EvaluationOptions, subject: Subject) -> list[list[tuple[Attack, Strength]]]:
-    """For each attack, the attack at every ε in growing order."""
-    low, high = subject.spec.low, subject.spec.high
-    strengths: dict[float, str] = {}
-    for text in options.eps_list:
-        strengths.setdefault(options.settings(text, low, high).eps or 0.0, text.strip())
-    ordered = [Strength(eps, strengths[eps]) for eps in sorted(strengths)]
-    found = parse_perturbations(options.attacks, options.settings(ordered[-1].text, low, high))
-    for each in found:
-        if not isinstance(each, Attack):
-            raise DataError(
-                f"--attack {each.name!r} is a noise, not an attack; `lsa-onnx scan` applies noises"
-            )
-    for text in options.attacks:
-        name, equals, _ = text.partition("=")
-        if equals:
-            raise DataError(
-                f"--attack {text!r} names an eps of its own; give --attack {name}, and every eps "
-                "with --eps-list"
-            )
-    attacks = [each for each in found if isinstance(each, Attack)]
-    return [[(attack.at(s.eps), s) for s in ordered] for attack in attacks]
+    return _document(bench, running, head, device, options, strongest, outcomes, started)
 
 
 def _announce(bench: Bench, device: Device, listener: Listener) -> None:
@@ -118,6 +101,7 @@ def _bench(
     head: Head,
     device: Device,
     options: EvaluationOptions,
+    strongest: Sequence[Attack],
     listener: Listener,
 ) -> Bench:
     alone = running.plan.fixed_batch == 1
@@ -136,9 +120,18 @@ def _bench(
         classes=classes,
         deployed=Deployed(subject, head, device, one_by_one=alone),
         batch=running.batch,
-        keeper=open_keeper(subject, options.save_adversarial, _strongest(options, subject)),
+        at_once=_at_once(subject, running, options),
+        keeper=open_keeper(subject, options.save_adversarial, strongest),
         listener=listener,
     )
+
+
+def _at_once(subject: Subject, running: Running, options: EvaluationOptions) -> int:
+    """How many samples an attack works on together; what bounds a run bounds it, too."""
+    if options.batch is not None or options.max_memory_bytes is not None:
+        return running.batch
+    elements = math.prod(subject.dataset.sample_shape)
+    return attacked_at_once(elements * subject.dtype.itemsize, running.batch)
 
 
 def _document(
@@ -147,6 +140,7 @@ def _document(
     head: Head,
     device: Device,
     options: EvaluationOptions,
+    strongest: Sequence[Attack],
     outcomes: Sequence[Sequence[Outcome]],
     started: float,
 ) -> Evaluation:
@@ -171,22 +165,31 @@ def _document(
         clean=clean,
         clean_accuracy=clean.value,
         results=[each.record for attack in outcomes for each in attack],
+        summaries=_summaries(outcomes, options.seed),
         warnings=evaluation_cautions(
             data=data,
             accuracy=bench.clean.accuracy,
             classes=bench.adversary.classes,
             width=subject.spec.width,
             series=series,
-            doubts=attack_doubts(_strongest(options, subject), bench.adversary),
+            doubts=[
+                *one_class_doubts(head, bench.clean),
+                *attack_doubts(strongest, bench.adversary),
+            ],
             repeatable=bench.clean.repeatable,
         ),
     )
 
 
+def _summaries(outcomes: Sequence[Sequence[Outcome]], seed: int) -> list[AttackSummary]:
+    """One per attack; without the clean accuracy there is none."""
+    return [
+        summarised([each.record for each in series], [each.right for each in series], seed)
+        for series in outcomes
+        if series[0].record.eps == 0
+    ]
+
+
 def _linf(outcomes: Sequence[Sequence[Outcome]]) -> list[float]:
     records = [each.record for attack in outcomes for each in attack]
     return [record.eps for record in records if record.norm == "linf"]
-
-
-def _strongest(options: EvaluationOptions, subject: Subject) -> list[Attack]:
-    return [series[-1][0] for series in _attacks(options, subject)]

@@ -14,14 +14,18 @@ if TYPE_CHECKING:
     from lsa_onnx.report.document import Report as Report
     from lsa_onnx.report.evaluation import EVALUATION_VERSION as EVALUATION_VERSION
     from lsa_onnx.report.evaluation import Evaluation as Evaluation
+    from lsa_onnx.report.evaluations import Evaluations as Evaluations
     from lsa_onnx.report.hardening import HARDENING_VERSION as HARDENING_VERSION
     from lsa_onnx.report.hardening import Hardening as Hardening
     from lsa_onnx.report.html import render_html as render_html
     from lsa_onnx.report.html import write_html as write_html
+    from lsa_onnx.report.html_evaluation import render_evaluation_html as render_evaluation_html
+    from lsa_onnx.report.html_evaluation import write_evaluation_html as write_evaluation_html
     from lsa_onnx.report.html_hardening import render_hardening_html as render_hardening_html
     from lsa_onnx.report.html_hardening import write_hardening_html as write_hardening_html
     from lsa_onnx.report.json_file import dumps as dumps
     from lsa_onnx.report.json_file import read_evaluation as read_evaluation
+    from lsa_onnx.report.json_file import read_evaluations as read_evaluations
     from lsa_onnx.report.json_file import read_hardening as read_hardening
     from lsa_onnx.report.json_file import read_report as read_report
     from lsa_onnx.report.json_file import write_json as write_json
@@ -29,11 +33,13 @@ if TYPE_CHECKING:
     from lsa_onnx.report.terminal import print_layers as print_layers
     from lsa_onnx.report.terminal import print_report as print_report
     from lsa_onnx.report.terminal_evaluation import print_evaluation as print_evaluation
+    from lsa_onnx.report.terminal_evaluations import print_evaluations as print_evaluations
     from lsa_onnx.report.terminal_hardening import print_hardening as print_hardening
 
 _HOMES = {
     "EVALUATION_VERSION": "evaluation",
     "Evaluation": "evaluation",
+    "Evaluations": "evaluations",
     "HARDENING_VERSION": "hardening",
     "Hardening": "hardening",
     "Report": "document",
@@ -41,14 +47,18 @@ _HOMES = {
     "dumps": "json_file",
     "load_schema": "schema",
     "print_evaluation": "terminal_evaluation",
+    "print_evaluations": "terminal_evaluations",
     "print_hardening": "terminal_hardening",
     "print_layers": "terminal",
     "print_report": "terminal",
     "read_evaluation": "json_file",
+    "read_evaluations": "json_file",
     "read_hardening": "json_file",
     "read_report": "json_file",
+    "render_evaluation_html": "html_evaluation",
     "render_hardening_html": "html_hardening",
     "render_html": "html",
+    "write_evaluation_html": "html_evaluation",
     "write_hardening_html": "html_hardening",
     "write_html": "html",
     "write_json": "json_file",

@@ -1,12 +1,17 @@
-"""Robust accuracy over eps, one curve per attack: what every view of an evaluation draws."""
+"""Robust accuracy over eps, one curve per attack, and what it took to break each sample.
+
+Every view of an evaluation draws these.
+"""
 
 from __future__ import annotations
 
+import math
+import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lsa_onnx.report.evaluation import AttackAtEps, Evaluation
+    from lsa_onnx.report.evaluation import AttackAtEps, AttackSummary, Evaluation
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,19 @@ class Curve:
     points: list[AttackAtEps | None]
 
 
+@dataclass(frozen=True)
+class Breaking:
+    """How many samples an attack broke first at each strength of its summary.
+
+    ``median`` is the strength that breaks half of the samples, ``None`` where none does; ``never`` are
+    the samples that no strength broke.
+    """
+
+    median: float | None
+    counts: list[int]
+    never: int
+
+
 def strengths(evaluation: Evaluation) -> list[Strength]:
     """Every strength once, by norm in the order asked for and then from weak to strong."""
     norms = list(dict.fromkeys(result.norm for result in evaluation.results))
@@ -44,3 +62,24 @@ def curves(evaluation: Evaluation) -> list[Curve]:
         Curve(attack, [found.get((attack, row.norm, row.eps)) for row in rows])
         for attack in dict.fromkeys(result.attack for result in evaluation.results)
     ]
+
+
+def summary_of(evaluation: Evaluation, attack: str) -> AttackSummary | None:
+    """What the evaluation says of an attack over all strengths, ``None`` where it says nothing."""
+    return next((each for each in evaluation.summaries if each.attack == attack), None)
+
+
+def breaking(summary: AttackSummary) -> Breaking:
+    """What it took an attack to break the samples; those that are wrong anyway took 0."""
+    needed = [math.inf if eps is None else eps for eps in summary.minimal_eps]
+    median = statistics.median_low(needed) if needed else math.inf
+    return Breaking(
+        median=median if math.isfinite(median) else None,
+        counts=[needed.count(eps) for eps in summary.eps],
+        never=needed.count(math.inf),
+    )
+
+
+def eps_texts(evaluation: Evaluation) -> dict[float, str]:
+    """Strength in units of the declared range → how it was asked for."""
+    return {result.eps: result.eps_text for result in evaluation.results}

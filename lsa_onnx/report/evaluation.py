@@ -1,16 +1,18 @@
 """What an evaluation found: robust accuracy under attacks of growing strength, as typed records.
 
-``Evaluation.to_dict`` gives JSON-ready values like ``Report.to_dict``. Shares are rounded to six
-decimals there, for the file is also read by tools that compare text; the counts beside them are
-exact.
+``Evaluation.to_dict`` gives JSON-ready values like ``Report.to_dict``. Shares and scores are rounded
+to six decimals there, for the file is also read by tools that compare text; the counts beside them
+are exact.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from lsa_onnx.errors import DataError
 from lsa_onnx.report.decode import decode_document, with_lists
 from lsa_onnx.report.sections import (
     Accuracy,
@@ -20,11 +22,23 @@ from lsa_onnx.report.sections import (
     ReportWarning,
 )
 
-EVALUATION_VERSION = "1.1"
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+EVALUATION_VERSION = "1.2"
 
 _DECIMALS = 6
 _SHARES = frozenset(
-    {"value", "clean_accuracy", "robust_accuracy", "interval", "success_rate", "success_interval"}
+    {
+        "value",
+        "clean_accuracy",
+        "robust_accuracy",
+        "interval",
+        "success_rate",
+        "success_interval",
+        "r_and_g",
+    }
 )
 
 
@@ -37,7 +51,8 @@ class AttackAtEps:
     under the attack, ``broken`` ones were right before it and are not any more. ``robust_accuracy``
     is ``correct`` / ``n`` with its 95 % Wilson ``interval``; ``success_rate`` is ``broken`` over
     the initially correct samples, ``None`` where there is no such sample. ``white_box`` attacks
-    know the model's gradient.
+    know the model's gradient. ``right`` has a character per sample, in the order of the selection:
+    "1" where it is still right, else "0".
     """
 
     attack: str
@@ -54,7 +69,26 @@ class AttackAtEps:
     broken: int
     success_rate: float | None
     success_interval: tuple[float, float] | None
+    right: str
     seconds: float
+
+
+@dataclass(frozen=True)
+class AttackSummary:
+    """One attack over all its strengths ``eps``, which ascend from 0.
+
+    ``r_and_g`` is the R&G score, robustness and generalisation (Khalooei et al. 2023): the sum over
+    ``eps`` of the accuracy in percent, with the 95 % ``interval`` of a bootstrap over samples.
+    ``minimal_eps`` holds for each sample, in the order of the selection, the smallest strength at
+    which it is wrong: 0 where it is so without an attack, ``None`` where no strength broke it.
+    """
+
+    attack: str
+    norm: str
+    eps: list[float]
+    r_and_g: float
+    interval: tuple[float, float]
+    minimal_eps: list[float | None]
 
 
 @dataclass(frozen=True)
@@ -100,9 +134,51 @@ class Evaluation:
     clean: Accuracy
     clean_accuracy: float
     results: list[AttackAtEps]
+    summaries: list[AttackSummary]
     warnings: list[ReportWarning]
     schema_version: str = EVALUATION_VERSION
     kind: Literal["evaluation"] = "evaluation"
+
+    def correct_at(self, attack: str, eps: float) -> NDArray[np.bool_]:
+        """Which samples are right under an attack, shape (n,), in the order of the selection.
+
+        Args:
+            attack: Its name.
+            eps: One of its strengths, in units of the declared range.
+
+        Raises:
+            DataError: The attack was not run at that strength.
+        """
+        import numpy as np  # whoever only reads a file need not wait for it
+
+        found = [r for r in self.results if r.attack == attack and math.isclose(r.eps, eps)]
+        if not found:
+            run = ", ".join(dict.fromkeys(f"{r.attack} at {r.eps:g}" for r in self.results))
+            raise DataError(
+                f"{attack!r} at eps {eps:g} is not in this evaluation; it holds {run or 'no attack'}"
+            )
+        right: NDArray[np.bool_] = np.frombuffer(found[0].right.encode("ascii"), "S1") == b"1"
+        return right
+
+    def scores(self, attack: str) -> NDArray[np.int64]:
+        """At how many strengths each sample is right under an attack, shape (n,).
+
+        Their mean times 100 is the R&G score.
+
+        Raises:
+            DataError: The attack was not run.
+        """
+        import numpy as np
+
+        found = [summary for summary in self.summaries if summary.attack == attack]
+        if not found:
+            run = ", ".join(summary.attack for summary in self.summaries)
+            raise DataError(
+                f"attack {attack!r} is not in this evaluation; it holds {run or 'none'}"
+            )
+        right = [self.correct_at(attack, eps) for eps in found[0].eps]
+        times: NDArray[np.int64] = np.sum(right, axis=0, dtype=np.int64)
+        return times
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values, fields in the order of this class, arrays as lists, shares rounded."""
@@ -121,19 +197,20 @@ class Evaluation:
 
 
 def _rounded(field: str, value: Any) -> Any:
-    """``value`` with the shares of the results and of the clean accuracy rounded."""
-    if field == "results":
-        return [_with_rounded_shares(result) for result in value]
+    """``value`` with the shares of results and summaries and of the clean accuracy rounded."""
+    if field in ("results", "summaries"):
+        return [rounded_shares(record) for record in value]
     if field == "clean":
-        return _with_rounded_shares(value)
+        return rounded_shares(value)
     return _round(value) if field in _SHARES else value
 
 
-def _with_rounded_shares(record: dict[str, Any]) -> dict[str, Any]:
+def rounded_shares(record: dict[str, Any]) -> dict[str, Any]:
+    """A record as JSON-ready values, with its shares and scores rounded and its tuples as lists."""
     return {name: _round(value) if name in _SHARES else value for name, value in record.items()}
 
 
 def _round(share: Any) -> Any:
-    if isinstance(share, list):
+    if isinstance(share, (list, tuple)):
         return [_round(bound) for bound in share]
     return None if share is None else round(share, _DECIMALS)

@@ -26,12 +26,15 @@ _ONNX_DOMAIN = ("", "ai.onnx")
 def measurement(report: Report) -> dict[str, Facts]:
     """Labelled facts by topic; every value is safe to show as it is."""
     return {
-        "Model": _model(report.model),
-        "Input": _input(report.input),
-        "Data": _data(report.data),
+        **audited(report.model, report.input, report.data),
         "Run": _run(report.run),
         "Checks": _checks(report),
     }
+
+
+def audited(model: ModelSection, section: InputSection, data: DataSection) -> dict[str, Facts]:
+    """What was audited, and on what: labelled facts by topic, as ``measurement``."""
+    return {"Model": _model(model), "Input": _input(section), "Data": _data(data)}
 
 
 def opsets(model: ModelSection) -> str:

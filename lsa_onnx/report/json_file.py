@@ -12,11 +12,14 @@ from typing import Any, NoReturn, TypeAlias, TypeVar
 
 from lsa_onnx.errors import DataError
 from lsa_onnx.files import read_regular, write_atomically
+from lsa_onnx.report.boundary import Boundary
 from lsa_onnx.report.document import Report
 from lsa_onnx.report.evaluation import Evaluation
+from lsa_onnx.report.evaluations import Evaluations
 from lsa_onnx.report.hardening import Hardening
+from lsa_onnx.report.landscape import Landscape
 
-Document: TypeAlias = Report | Evaluation | Hardening
+Document: TypeAlias = Report | Evaluation | Evaluations | Hardening | Landscape | Boundary
 
 T = TypeVar("T")
 
@@ -70,6 +73,16 @@ def read_evaluation(path: str | os.PathLike[str]) -> Evaluation:
     return _read(path, Evaluation.from_dict, "evaluation", "the JSON file of an evaluation")
 
 
+def read_evaluations(path: str | os.PathLike[str]) -> Evaluations:
+    """Read evaluations of several models that ``write_json`` wrote.
+
+    Raises:
+        DataError: As for ``read_report``.
+    """
+    wanted = "the JSON file of an evaluation of several models"
+    return _read(path, Evaluations.from_dict, "evaluations", wanted)
+
+
 def read_hardening(path: str | os.PathLike[str]) -> Hardening:
     """Read a hardening that ``write_json`` wrote.
 
@@ -77,6 +90,24 @@ def read_hardening(path: str | os.PathLike[str]) -> Hardening:
         DataError: As for ``read_report``.
     """
     return _read(path, Hardening.from_dict, "hardening", "the result.json of a hardening")
+
+
+def read_landscape(path: str | os.PathLike[str]) -> Landscape:
+    """Read a landscape that ``write_json`` wrote.
+
+    Raises:
+        DataError: As for ``read_report``.
+    """
+    return _read(path, Landscape.from_dict, "landscape", "the JSON file of a landscape")
+
+
+def read_boundary(path: str | os.PathLike[str]) -> Boundary:
+    """Read a decision boundary that ``write_json`` wrote.
+
+    Raises:
+        DataError: As for ``read_report``.
+    """
+    return _read(path, Boundary.from_dict, "boundary", "the JSON file of a decision boundary")
 
 
 def _read(

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from lsa_onnx.report import text
-from lsa_onnx.report.curves import Curve, Strength, curves, strengths
+from lsa_onnx.report.curves import (
+    Curve,
+    Strength,
+    breaking,
+    curves,
+    eps_texts,
+    strengths,
+    summary_of,
+)
 from lsa_onnx.report.terminal_paint import Painter
 from lsa_onnx.report.terminal_sections import (
     audited_parts,
@@ -19,7 +27,7 @@ from lsa_onnx.report.text import visible
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lsa_onnx.report.evaluation import AttackAtEps, Evaluation
+    from lsa_onnx.report.evaluation import AttackAtEps, AttackSummary, Evaluation
 
 _NAME_WIDTH = 24
 _STRENGTH_WIDTH = 32
@@ -29,6 +37,10 @@ _LEGEND = (
     "robust accuracy = share of all samples that stay right · success = share of the initially "
     "right samples that the attack broke · in brackets 95 % Wilson intervals"
 )
+R_AND_G_LEGEND = (
+    "R&G, robustness and generalisation = sum over eps of the accuracy in percent, the clean one among "
+    "them; its interval is that of a bootstrap over samples"
+)
 
 
 def print_evaluation(evaluation: Evaluation, console: Console) -> None:
@@ -37,8 +49,11 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     _print_clean(evaluation, paint)
     if evaluation.results:
         _print_curves(evaluation, paint)
+        _print_breaking(evaluation, paint)
         _print_attacks(evaluation, paint)
         paint.line(_LEGEND, "dim")
+        if evaluation.summaries:
+            paint.line(R_AND_G_LEGEND, "dim")
         paint.line()
     print_warnings(evaluation.warnings, paint)
     audited = audited_parts(evaluation.model, evaluation.data, evaluation.input)
@@ -64,7 +79,7 @@ def _print_curves(evaluation: Evaluation, paint: Painter) -> None:
     paint.line(f"Robust accuracy ({unit})", "bold")
     rows = strengths(evaluation)
     labels = [paint.name(_strength(row), _STRENGTH_WIDTH) for row in rows]
-    for part in _parts(curves(evaluation), paint, max(map(paint.columns, labels))):
+    for part in _parts(evaluation, paint, max(map(paint.columns, labels))):
         table = paint.new_table()
         table.add_column(paint.text("eps"), no_wrap=True)
         for curve in part:
@@ -73,16 +88,20 @@ def _print_curves(evaluation: Evaluation, paint: Painter) -> None:
         for number, label in enumerate(labels):
             cells = [label, *(_robust(curve.points[number]) for curve in part)]
             table.add_row(*map(paint.text, cells))
+        if evaluation.summaries:
+            scores = [score(summary_of(evaluation, curve.attack)) for curve in part]
+            table.add_row(*map(paint.text, ["R&G", *scores]))
         paint.print(table)
         paint.line()
 
 
-def _parts(found: Sequence[Curve], paint: Painter, taken: int) -> Iterator[list[Curve]]:
+def _parts(evaluation: Evaluation, paint: Painter, taken: int) -> Iterator[list[Curve]]:
     """The curves in groups whose columns fit beside a label of ``taken`` columns."""
     part: list[Curve] = []
     width = taken
-    for curve in found:
+    for curve in curves(evaluation):
         cells = [paint.name(visible(curve.attack), _NAME_WIDTH), *map(_robust, curve.points)]
+        cells.append(score(summary_of(evaluation, curve.attack)))
         needed = 1 + max(map(paint.columns, cells))
         if part and width + needed > paint.width:
             yield part
@@ -102,6 +121,37 @@ def _robust(point: AttackAtEps | None) -> str:
     if point is None:
         return text.MISSING
     return f"{text.share(point.robust_accuracy)} ({text.shares(point.interval)})"
+
+
+def score(summary: AttackSummary | None) -> str:
+    """The R&G score with its interval."""
+    if summary is None:
+        return text.MISSING
+    low, high = summary.interval
+    return f"{summary.r_and_g:.1f} ({low:.1f}–{high:.1f})"
+
+
+def _print_breaking(evaluation: Evaluation, paint: Painter) -> None:
+    """A line per attack: what it took to break the samples."""
+    if not evaluation.summaries:
+        return
+    paint.line("Smallest eps that breaks a sample", "bold")
+    grid = paint.grid()
+    for summary in evaluation.summaries:
+        name = paint.name(visible(summary.attack), _NAME_WIDTH)
+        grid.add_row(*map(paint.text, [name, _breaking(evaluation, summary)]))
+    paint.print(grid)
+    paint.line()
+
+
+def _breaking(evaluation: Evaluation, summary: AttackSummary) -> str:
+    """``median 8/255 · wrong without attack 2 · 8/255: 61 · never 137``."""
+    found, texts = breaking(summary), eps_texts(evaluation)
+    told = [visible(texts.get(eps, text.brief(eps))) for eps in summary.eps]
+    median = "none" if found.median is None else told[summary.eps.index(found.median)]
+    at = [f"at {eps}: {count:,}" for eps, count in zip(told[1:], found.counts[1:], strict=True)]
+    wrong = f"wrong without attack: {sum(found.counts[:1]):,}"
+    return " · ".join([f"median {median}", wrong, *at, f"never: {found.never:,}"])
 
 
 def _print_attacks(evaluation: Evaluation, paint: Painter) -> None:

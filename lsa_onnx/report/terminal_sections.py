@@ -25,9 +25,10 @@ def print_sections(sections: Mapping[str, Iterable[str]], paint: Painter) -> Non
     paint.line()
 
 
-def print_warnings(warnings: Iterable[ReportWarning], paint: Painter) -> None:
-    """Print one paragraph per warning."""
-    lines = [f"{visible(warning.code)}: {visible(warning.message)}" for warning in warnings]
+def print_warnings(warnings: Iterable[ReportWarning], paint: Painter, subject: str = "") -> None:
+    """Print one paragraph per warning, with the name of its ``subject`` where there are several."""
+    of = f"{subject}: " if subject else ""
+    lines = [f"{of}{visible(warning.code)}: {visible(warning.message)}" for warning in warnings]
     for content in lines:
         line = paint.text("Warning ", "bold yellow")
         line.append_text(paint.text(content))

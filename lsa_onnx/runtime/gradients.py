@@ -17,13 +17,20 @@ from lsa_onnx.rewrite.objectives import Objective
 from lsa_onnx.runtime.batching import BatchPlan
 from lsa_onnx.runtime.devices import Device
 from lsa_onnx.runtime.layout import padded
-from lsa_onnx.runtime.memory import batch_size, gradient_bytes_per_sample
+from lsa_onnx.runtime.memory import (
+    MAX_BATCH,
+    MEBIBYTE,
+    batch_size,
+    gradient_bytes_per_sample,
+)
 from lsa_onnx.runtime.session import Session
 
 Array = NDArray[Any]
 
 # Goals that feed inputs of the model which are not perturbed are named so.
 HELD = "held "
+# Values of a run that a processor keeps at hand.
+_CACHED_BYTES = 8 * MEBIBYTE
 
 
 class _Ready(NamedTuple):
@@ -129,7 +136,9 @@ class GradientSource:
             straight_through=self.straight_through,
         )
         per_sample = gradient_bytes_per_sample(made.model, self.sample_shapes)
-        batch = self.plan.fixed_batch or batch_size(per_sample, self.budget_bytes)
+        # Of tiny models: what a run costs beside its samples is shared by more of them.
+        most = max(MAX_BATCH, _CACHED_BYTES // max(per_sample, 1))
+        batch = self.plan.fixed_batch or batch_size(per_sample, self.budget_bytes, most)
         return _Ready(Session(made.model, self.device, self.folder), made, batch)
 
 

@@ -71,13 +71,13 @@ def gradient_bytes_per_sample(
     return _peak(model.graph, sizes) + _INPUT_COPIES * inputs
 
 
-def batch_size(per_sample: int, budget_bytes: int | None) -> int:
-    """How many samples fit into the budget, 1 to ``MAX_BATCH``.
+def batch_size(per_sample: int, budget_bytes: int | None, most: int = MAX_BATCH) -> int:
+    """How many samples fit into the budget, 1 to ``most``.
 
     Without a budget, ``DEFAULT_BUDGET_BYTES`` are taken.
     """
     budget = DEFAULT_BUDGET_BYTES if budget_bytes is None else budget_bytes
-    return int(np.clip((budget - _RESERVE_BYTES) // max(per_sample, 1), 1, MAX_BATCH))
+    return int(np.clip((budget - _RESERVE_BYTES) // max(per_sample, 1), 1, most))
 
 
 def estimate_bytes(per_sample: int, batch: int) -> int:

@@ -17,6 +17,10 @@ from lsa_onnx.files import writing_atomically
 from lsa_onnx.scan.subject import Subject
 
 Array = NDArray[Any]
+Positions = NDArray[np.int64]
+
+# Samples that are copied at a time.
+_ROWS = 256
 
 
 class Keeper:
@@ -42,22 +46,36 @@ class Keeper:
         self._arrays: dict[str, Array] = {}
         self._predicted: dict[str, Array] = {}
 
-    def add(self, attack: str, start: int, x_adv: Array, predicted: Array | None) -> None:
+    def carry(self, attack: str, earlier: str | None, predicted: Array) -> None:
+        """Let an attack begin with what it made at an earlier strength.
+
+        Args:
+            attack: Name of the attack, and of its strength where there are several.
+            earlier: Its name at that strength; ``None`` for the clean inputs.
+            predicted: The class that the untouched model sees in each of those, shape (samples,).
+        """
+        kept = self._array(attack)
+        if earlier is None:
+            self._copy_clean(kept)
+        else:
+            kept[:] = self._array(earlier)
+        self._predicted[attack] = predicted.copy()
+
+    def add(self, attack: str, positions: Positions, x_adv: Array, predicted: Array | None) -> None:
         """Keep a batch.
 
         Args:
             attack: Name of the attack, and of its strength where there are several.
-            start: Position of the first sample in the selection.
+            positions: Of the samples in the selection, shape (n,).
             x_adv: What the attack made, shape (n, ...).
             predicted: The class that the untouched model sees in each, shape (n,).
         """
-        rows = slice(start, start + len(x_adv))
-        self._array(attack)[rows] = x_adv
+        self._array(attack)[positions] = x_adv
         if predicted is not None:
             known = self._predicted.setdefault(
                 attack, np.zeros(len(self._subject.dataset), np.int64)
             )
-            known[rows] = predicted
+            known[positions] = predicted
 
     def save(self) -> None:
         """Write everything.
@@ -67,8 +85,7 @@ class Keeper:
         """
         dataset, alone = self._subject.dataset, len(self._arrays) == 1
         clean = self._mapped("clean")
-        for start in range(0, len(dataset), 256):
-            clean[start : start + 256] = dataset.batch(start, start + 256)[0]
+        self._copy_clean(clean)
         members: dict[str, Array] = {self._name: clean, "index": dataset.selection}
         if dataset.labels is not None:
             members["y"] = dataset.labels
@@ -80,6 +97,11 @@ class Keeper:
             for name, array in members.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                     npy_format.write_array(member, np.asanyarray(array), allow_pickle=False)
+
+    def _copy_clean(self, array: Array) -> None:
+        dataset = self._subject.dataset
+        for start in range(0, len(dataset), _ROWS):
+            array[start : start + _ROWS] = dataset.batch(start, start + _ROWS)[0]
 
     @property
     def _name(self) -> str:

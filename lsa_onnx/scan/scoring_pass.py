@@ -143,7 +143,7 @@ class _Attacking:
         predicted = self._model.classes({**feeds, name: x_adv})
         self.ledger.add(batch, predicted)
         if bench.keeper is not None:
-            bench.keeper.add(attack.name, start, x_adv, predicted)
+            bench.keeper.add(attack.name, batch.positions, x_adv, predicted)
         noise = equal_norm_noise(
             batch.x,
             x_adv,

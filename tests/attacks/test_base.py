@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -105,3 +106,33 @@ def test_pairs_of_another_shape_are_refused() -> None:
     pairs = Pairs("x_adv.npz", lambda start, stop: np.zeros((stop - start, 5)))
     with pytest.raises(DataError, match=r"'pairs' gave shape \(2, 5\)"):
         pairs(batch())
+
+
+def test_rows_of_a_batch_keep_their_positions_and_what_is_theirs() -> None:
+    x = np.arange(5, dtype=np.float32)[:, None]
+    whole = Batch(x, np.arange(5), 10, 0.0, 9.0, goal={"labels": np.arange(5)})
+    assert whole.positions.tolist() == [10, 11, 12, 13, 14]
+    part = whole.rows(np.array([False, True, False, True, True]))
+    assert (part.start, part.positions.tolist()) == (11, [11, 13, 14])
+    inner = part.rows(np.array([False, True, True]))
+    assert (inner.start, inner.positions.tolist()) == (13, [13, 14])
+    for values in (inner.x[:, 0], inner.labels, inner.goal["labels"]):
+        np.testing.assert_array_equal(values, [3, 4])
+    joined = Batch.joined([whole.rows(np.arange(5) < 2), inner])
+    assert (joined.start, joined.positions.tolist()) == (10, [10, 11, 13, 14])
+    for values in (joined.x[:, 0], joined.labels, joined.goal["labels"]):
+        np.testing.assert_array_equal(values, [0, 1, 3, 4])
+    assert Batch.joined([whole]) is whole
+
+
+def test_batches_without_labels_are_joined_without() -> None:
+    parts = [dataclasses.replace(batch(start=at)) for at in (0, 2)]
+    assert Batch.joined(parts).labels is None
+
+
+def test_a_sample_that_went_wrong_is_named_by_its_position() -> None:
+    given = dataclasses.replace(batch(), places=np.array([4, 17]))
+    result = np.zeros(given.x.shape)
+    result[1, 0] = np.nan
+    with pytest.raises(DataError, match="NaN or infinity for sample 17;"):
+        Fixed(result)(given)

@@ -119,7 +119,7 @@ def test_no_differentiable_path(cli: Cli, here: Path, command: str) -> None:
         (["--eps-list", "0", "--save-adversarial", "new.npz"], ["'new.npz'", "eps above 0"]),
         (["--json", "data.npz"], ["'data.npz' is an input"]),
         (["--eps", "0.1"], ["--eps", "--eps-list"]),
-        (["--html", "page.html"], ["--html"]),
+        (["--perturbed", "pairs.npz"], ["--perturbed"]),
     ],
 )
 def test_words_that_evaluate_has_no_use_for(

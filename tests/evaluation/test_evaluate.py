@@ -196,7 +196,7 @@ class Recorder(Listener):
 def test_it_says_what_it_does(tmp_path: Path) -> None:
     model, recorder = saved(tmp_path, separated()), Recorder()
     evaluated(model, labelled(tmp_path), recorder, eps_list=("0", "8/255"))
-    assert recorder.said == ["clean: 9", "0.89", "pgd eps 0: 9", "pgd eps 8/255: 9"]
+    assert recorder.said == ["clean: 9", "0.89", "pgd gradients: 9", "pgd eps 8/255: 9"]
     recorder = Recorder()
     evaluated(model, stored(tmp_path, x=at_distance()), recorder, eps_list=("0",))
     assert "no labels: the model's own clean predictions" in recorder.said[1]

@@ -100,7 +100,9 @@ def sidecar_case(rng: Random) -> Case:
             change_any_value(rng, table)
     head = "[input]" if rng.random() < 0.9 else rng.choice(_HEADS)
     content = _damaged_text(rng, f"{head}\n{toml(table)}")
-    command = ("evaluate", MODEL, "--eps-list", "8/255") if rng.random() < 0.3 else ("scan", MODEL)
+    command = (
+        ("evaluate", MODEL, "--eps-list", "0,8/255") if rng.random() < 0.3 else ("scan", MODEL)
+    )
     flags = ("--data", DATA, "--attack", "fgsm", *rng.choice(_FLAGS), *_QUICK)
     return Case({MODEL: _model(), DATA: _data(), SIDECAR: content}, (*command, *flags))
 

@@ -76,7 +76,7 @@ def command(rng: Random) -> tuple[tuple[str, ...], tuple[str, ...]]:
             DATA,
             *_attack(rng),
             "--eps-list",
-            "8/255",
+            "0,8/255",
             *_QUICK,
         ), ()
     if choice < 0.75:

@@ -70,8 +70,10 @@ def test_saturated_logits_do_not_pass_for_robustness(shared: Path) -> None:
 
 @pytest.mark.slow
 def test_saturated_logits_on_a_thousand_images(shared: Path) -> None:
-    found = evaluated(shared, "mnist-cntk", MNIST, samples=1000, eps_list=("10%", "30%"), **PIXELS)
-    small, large = found.results
+    found = evaluated(
+        shared, "mnist-cntk", MNIST, samples=1000, eps_list=("0", "10%", "30%"), **PIXELS
+    )
+    _, small, large = found.results
     assert small.parameters["steps"] == 20
     assert (small.robust_accuracy <= 0.36, large.robust_accuracy <= 0.01) == (True, True)
     assert "vanishing-gradient" in {warning.code for warning in found.warnings}
@@ -199,7 +201,7 @@ def test_more_effort_leaves_less(shared: Path, images: dict[str, Path], name: st
 @pytest.mark.parametrize("name", ["cifar10-resnet-4b", "cifar10-conv-kw", "cifar10-vit-pgd"])
 def test_the_order_of_attacks_by_effort(shared: Path, name: str) -> None:
     common: dict[str, Any] = {
-        "samples": 100, "eps_list": ("2/255", "8/255"), **CIFAR_MODELS[name],
+        "samples": 100, "eps_list": ("0", "2/255", "8/255"), **CIFAR_MODELS[name],
     }  # fmt: skip
     fgsm = evaluated(shared, name, CIFAR, attacks=("fgsm",), **common)
     pgd = evaluated(shared, name, CIFAR, attacks=("pgd",), steps=50, restarts=2, **common)

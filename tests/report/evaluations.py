@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from lsa_onnx.report.evaluation import AttackAtEps, Evaluation, EvaluationRun
+from lsa_onnx.report.evaluation import AttackAtEps, AttackSummary, Evaluation, EvaluationRun
+from lsa_onnx.report.evaluations import Difference, Evaluations
 from lsa_onnx.report.sections import Accuracy, ReportWarning
 from lsa_onnx.statistics import wilson_interval
 from tests.report.examples import HOSTILE_NAMES
@@ -34,6 +35,7 @@ def at_eps(attack: str, eps_text: str, eps: float, correct: int, **changes: Any)
         broken=broken,
         success_rate=success,
         success_interval=wilson_interval(broken, CLEAN),
+        right="1" * correct + "0" * (N - correct),
         seconds=1.26,
     )
     return dataclasses.replace(plain, **changes)
@@ -61,7 +63,7 @@ def evaluation_run() -> EvaluationRun:
 
 
 def evaluation(results: list[AttackAtEps], **changes: Any) -> Evaluation:
-    """An evaluation with these results."""
+    """An evaluation with these results, and no summaries."""
     plain = Evaluation(
         tool_version="0.1.0",
         created="2025-03-14T15:09:26Z",
@@ -73,6 +75,7 @@ def evaluation(results: list[AttackAtEps], **changes: Any) -> Evaluation:
         clean=Accuracy(CLEAN / N, N, wilson_interval(CLEAN, N)),
         clean_accuracy=CLEAN / N,
         results=results,
+        summaries=[],
         warnings=[],
     )
     return dataclasses.replace(plain, **changes)
@@ -89,6 +92,69 @@ def sweep() -> Evaluation:
         ],
         warnings=[ReportWarning("large-eps", "eps 0.3 is above 25 % of the range 0 to 1.")],
     )
+
+
+def summary(attack: str, score: float, *broken: tuple[float | None, int]) -> AttackSummary:
+    """What is left of ``N`` samples: ``broken`` says at which eps how many were."""
+    return AttackSummary(
+        attack=attack,
+        norm="linf",
+        eps=[0.0, 8 / 255, 0.3],
+        r_and_g=score,
+        interval=(score - 9.5, score + 9.5),
+        minimal_eps=[eps for eps, count in broken for _ in range(count)],
+    )
+
+
+def curve(path: str = "mnist-b.onnx", left: int = 65) -> Evaluation:
+    """From no attack to a strong one: ``left`` of 200 samples are right at 8/255 under pgd."""
+    eps = [("0", 0.0), ("8/255", 8 / 255), ("0.3", 0.3)]
+    pgd = [at_eps("pgd", *each, n) for each, n in zip(eps, (CLEAN, left, 3), strict=True)]
+    square = [at_eps("square", *each, n) for each, n in zip(eps, (CLEAN, 120, 20), strict=True)]
+    return evaluation(
+        [*pgd, *square],
+        model=model_section(path),
+        summaries=[
+            summary(
+                "pgd", 99 + left / 2 + 1.5,
+                (None, 3), (0.3, left - 3), (8 / 255, CLEAN - left), (0.0, 2),
+            ),
+            summary("square", 169.0, (None, 20), (0.3, 100), (8 / 255, 78), (0.0, 2)),
+        ],
+        warnings=[ReportWarning("large-eps", f"eps 0.3 of {path} is large.")],
+    )  # fmt: skip
+
+
+def beside() -> Evaluations:
+    """Two models on the same samples, and a third that met others."""
+    others = dataclasses.replace(data_section(), fingerprint="f" * 64)
+    return Evaluations(
+        tool_version="0.1.0",
+        created="2025-03-14T15:09:26Z",
+        evaluations=[
+            curve("runs/1/net.onnx"),
+            curve("runs/2/net.onnx", 85),
+            dataclasses.replace(curve("other/net.onnx"), data=others),
+        ],
+        differences=[
+            Difference(1, "pgd", None, 10.0, (6.5, 14.0)),
+            Difference(1, "pgd", 0.0, 0.0, (0.0, 0.0)),
+            Difference(1, "pgd", 8 / 255, 10.0, (6.5, 14.0)),
+            Difference(1, "square", None, -1.25, (-3.0, 0.5)),
+        ],
+        command=["lsa-onnx", "evaluate", "runs/1/net.onnx", "runs/2/net.onnx", "other/net.onnx"],
+    )
+
+
+def all_documents() -> dict[str, Evaluations]:
+    """Every example of several models by name, and every one of one model, for ``parametrize``."""
+    alone = {
+        name: dataclasses.replace(beside(), evaluations=[found], differences=[])
+        for name, found in all_evaluations().items()
+    }
+    several = list(all_evaluations().values())
+    everything = dataclasses.replace(beside(), evaluations=several, differences=[])
+    return {**alone, "beside": beside(), "everything": everything}
 
 
 def hopeless() -> Evaluation:
@@ -127,6 +193,7 @@ def all_evaluations() -> dict[str, Evaluation]:
     """Every example by name, for ``parametrize``."""
     return {
         "sweep": sweep(),
+        "curve": curve(),
         "hopeless": hopeless(),
         "unlabelled": unlabelled(),
         "hostile": hostile(),

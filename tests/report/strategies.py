@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from lsa_onnx.report.document import SCHEMA_VERSION, Report
 from lsa_onnx.report.evaluation import EVALUATION_VERSION, Evaluation
+from lsa_onnx.report.evaluations import Evaluations
 from lsa_onnx.report.hardening import HARDENING_VERSION, Hardening
 
 VERSIONS: dict[object, str] = {
     Report: SCHEMA_VERSION,
     Evaluation: EVALUATION_VERSION,
+    Evaluations: EVALUATION_VERSION,
     Hardening: HARDENING_VERSION,
 }
 

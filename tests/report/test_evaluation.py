@@ -10,10 +10,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from lsa_onnx.errors import DataError
-from lsa_onnx.report.curves import Strength, curves, strengths
+from lsa_onnx.report.curves import Breaking, Strength, breaking, curves, strengths
 from lsa_onnx.report.evaluation import Evaluation
+from lsa_onnx.report.evaluations import Evaluations
 from lsa_onnx.report.json_file import dumps
-from tests.report.evaluations import all_evaluations, at_eps, evaluation, sweep
+from tests.report.evaluations import (
+    all_evaluations,
+    at_eps,
+    curve,
+    evaluation,
+    summary,
+    sweep,
+)
 from tests.report.strategies import values_of
 
 
@@ -23,6 +31,45 @@ def test_any_evaluation_survives_the_round_trip(found: Evaluation) -> None:
     read = Evaluation.from_dict(json.loads(dumps(found)))
     assert read.to_dict() == found.to_dict()
     assert Evaluation.from_dict(json.loads(dumps(read))) == read
+
+
+@settings(max_examples=20, suppress_health_check=list(HealthCheck), deadline=None)
+@given(found=values_of(Evaluations))
+def test_any_evaluations_survive_the_round_trip(found: Evaluations) -> None:
+    read = Evaluations.from_dict(json.loads(dumps(found)))
+    assert read.to_dict() == found.to_dict()
+    assert Evaluations.from_dict(json.loads(dumps(read))) == read
+
+
+def test_of_every_sample_it_is_known_where_it_is_right() -> None:
+    found = curve()
+    right = found.correct_at("pgd", 0.0313725490196)
+    assert right.tolist() == [True] * 65 + [False] * 135
+    assert found.correct_at("square", 0.3).sum() == 20
+    scores = found.scores("pgd")
+    assert scores.tolist() == [3] * 3 + [2] * 62 + [1] * 133 + [0] * 2
+    assert 100 * scores.mean() == pytest.approx(found.summaries[0].r_and_g)
+
+
+def test_what_was_not_run_is_refused() -> None:
+    with pytest.raises(
+        DataError, match=r"'pgd' at eps 0\.2 is not in this evaluation; it holds pgd at 0,"
+    ):
+        curve().correct_at("pgd", 0.2)
+    with pytest.raises(
+        DataError, match="attack 'fgsm' is not in this evaluation; it holds pgd, square"
+    ):
+        curve().scores("fgsm")
+    with pytest.raises(DataError, match="it holds no attack"):
+        evaluation([]).correct_at("pgd", 0.0)
+
+
+def test_the_median_counts_what_never_breaks_as_the_strongest() -> None:
+    weak, strong = curve().summaries
+    assert breaking(weak) == Breaking(8 / 255, [2, 133, 62], 3)
+    assert breaking(strong) == Breaking(0.3, [2, 78, 100], 20)
+    assert breaking(summary("pgd", 0.0, (None, 3), (0.3, 2))) == Breaking(None, [0, 0, 2], 3)
+    assert breaking(summary("pgd", 0.0)) == Breaking(None, [0, 0, 0], 0)
 
 
 def test_shares_are_rounded_and_nothing_else_is() -> None:
@@ -53,10 +100,10 @@ def test_rounding_leaves_the_record_as_it_was() -> None:
         (
             "schema_version",
             "0.9",
-            "this evaluation has schema version '0.9', this tool reads '1.1'",
+            "this evaluation has schema version '0.9', this tool reads '1.2'",
         ),
         ("kind", 3, "field 'kind' is 3, not one of \"evaluation\""),
-        ("kind", "landscape", 'field \'kind\' is "landscape", not one of "evaluation"'),
+        ("kind", "surface", 'field \'kind\' is "surface", not one of "evaluation"'),
         ("labels", "guessed", 'field \'labels\' is "guessed", not one of "given", "predicted"'),
         ("results/1/broken", 2.5, "field 'results[1].broken' is 2.5, not a whole number"),
         ("results/1/interval", None, "field 'results[1].interval' is null, not an array of 2"),

@@ -19,12 +19,15 @@ HEAVY = {"rich", "jinja2", "onnx", "onnxruntime", "numpy", "torch"}
         ("import lsa_onnx.report.document", set()),
         ("from lsa_onnx.report import Report, write_json, load_schema", set()),
         ("from lsa_onnx.report import Evaluation, read_evaluation", set()),
+        ("from lsa_onnx.report import Evaluations, read_evaluations", set()),
         ("from lsa_onnx.report import Hardening, read_hardening", set()),
         ("from lsa_onnx.report import print_report", {"rich"}),
         ("from lsa_onnx.report import print_hardening", {"rich"}),
         ("from lsa_onnx.report import print_evaluation", {"rich"}),
+        ("from lsa_onnx.report import print_evaluations", {"rich"}),
         ("from lsa_onnx.report import render_html", {"jinja2"}),
         ("from lsa_onnx.report import render_hardening_html", {"jinja2"}),
+        ("from lsa_onnx.report import render_evaluation_html", {"jinja2"}),
     ],
 )
 def test_import_loads_only_what_it_needs(statement: str, allowed: set[str]) -> None:

@@ -13,8 +13,23 @@ import pytest
 
 from lsa_onnx.errors import DataError
 from lsa_onnx.report.evaluation import Evaluation
-from lsa_onnx.report.json_file import Document, dumps, read_evaluation, read_report, write_json
-from tests.report.evaluations import all_evaluations, at_eps, evaluation, hostile, sweep
+from lsa_onnx.report.evaluations import Evaluations
+from lsa_onnx.report.json_file import (
+    Document,
+    dumps,
+    read_evaluation,
+    read_evaluations,
+    read_report,
+    write_json,
+)
+from tests.report.evaluations import (
+    all_documents,
+    all_evaluations,
+    at_eps,
+    evaluation,
+    hostile,
+    sweep,
+)
 from tests.report.examples import all_reports, hostile_report, small_report
 
 
@@ -37,6 +52,15 @@ def test_a_written_evaluation_reads_back_equal(tmp_path: Path, name: str) -> Non
     # Equal but for the shares, which are rounded on the way.
     assert read.to_dict() == written.to_dict()
     assert Evaluation.from_dict(read.to_dict()) == read
+
+
+@pytest.mark.parametrize("name", all_documents())
+def test_written_evaluations_of_several_models_read_back_equal(tmp_path: Path, name: str) -> None:
+    written = all_documents()[name]
+    write_json(written, tmp_path / "all.json")
+    read = read_evaluations(tmp_path / "all.json")
+    assert read.to_dict() == written.to_dict()
+    assert Evaluations.from_dict(read.to_dict()) == read
 
 
 @pytest.mark.parametrize("document", [hostile_report(), hostile()], ids=["report", "evaluation"])

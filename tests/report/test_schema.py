@@ -11,26 +11,36 @@ from typing import Any, Literal
 import jsonschema
 import pytest
 
+from lsa_onnx.report.boundary import BOUNDARY_VERSION, Boundary
 from lsa_onnx.report.decode import Kind
 from lsa_onnx.report.document import SCHEMA_VERSION, Report
 from lsa_onnx.report.evaluation import EVALUATION_VERSION, Evaluation
+from lsa_onnx.report.evaluations import Difference, Evaluations
 from lsa_onnx.report.hardening import HARDENING_VERSION, Hardening
 from lsa_onnx.report.json_file import Document, dumps
+from lsa_onnx.report.landscape import LANDSCAPE_VERSION, Landscape
 from lsa_onnx.report.schema import load_schema
-from tests.report.evaluations import all_evaluations, sweep
+from tests.report.evaluations import all_documents, all_evaluations, beside, curve, sweep
 from tests.report.examples import all_reports, small_report
+from tests.report.figures.records import boundary, landscape, region, surface
 from tests.report.hardenings import all_hardenings, hardening
 
 ROOTS: dict[Kind, type[Document]] = {
     "report": Report,
     "evaluation": Evaluation,
     "hardening": Hardening,
+    "landscape": Landscape,
+    "boundary": Boundary,
 }
 SCHEMAS = {kind: load_schema(kind) for kind in ROOTS}
 EXAMPLES: dict[str, tuple[Kind, Document]] = {
     **{f"report-{name}": ("report", found) for name, found in all_reports().items()},
     **{f"evaluation-{name}": ("evaluation", found) for name, found in all_evaluations().items()},
     **{f"hardening-{name}": ("hardening", found) for name, found in all_hardenings().items()},
+    "landscape": ("landscape", landscape(surface())),
+    "landscape-hole": ("landscape", landscape(surface(loss=[[None] * 3] * 5, accuracy=None))),
+    "boundary": ("boundary", boundary(region())),
+    "boundary-bare": ("boundary", boundary(region(margin=None, accuracy=None), labels=None)),
 }
 
 
@@ -69,6 +79,8 @@ def accepts(kind: Kind, schema: dict[str, Any], value: object) -> bool:
         ("report", SCHEMA_VERSION),
         ("evaluation", EVALUATION_VERSION),
         ("hardening", HARDENING_VERSION),
+        ("landscape", LANDSCAPE_VERSION),
+        ("boundary", BOUNDARY_VERSION),
     ],
 )
 def test_is_a_valid_schema_of_the_current_version(kind: Kind, version: str) -> None:
@@ -224,3 +236,57 @@ def test_wrong_values_of_a_hardening_are_refused(
 def test_each_call_gives_its_own_copy() -> None:
     load_schema()["properties"].clear()
     assert set(load_schema()["properties"]) == {field.name for field in dataclasses.fields(Report)}
+
+
+@pytest.mark.parametrize("name", all_documents())
+def test_several_evaluations_follow_a_schema_that_holds_the_one_of_each(name: str) -> None:
+    found = all_documents()[name]
+    schema = load_schema("evaluations")
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.Draft202012Validator(schema).validate(json.loads(dumps(found)))
+    assert schema["$defs"]["Evaluation"] == SCHEMAS["evaluation"]
+    assert schema["$id"] == f"urn:lsa-onnx:evaluations:{EVALUATION_VERSION}"
+    assert schema["properties"]["schema_version"]["const"] == EVALUATION_VERSION
+
+
+@pytest.mark.parametrize("record", [Evaluations, Difference])
+def test_several_evaluations_have_the_fields_of_their_records(record: type[Any]) -> None:
+    schema = load_schema("evaluations")
+    described = schema if record is Evaluations else schema["$defs"]["Difference"]
+    fields = [field.name for field in dataclasses.fields(record)]
+    assert list(described["properties"]) == described["required"] == fields
+    assert described["additionalProperties"] is False
+    assert all(each["description"].endswith(".") for each in described["properties"].values())
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        (("differences", 0, "model"), 0, "0 is less than the minimum of 1"),
+        (("differences", 0, "eps"), "8/255", "'8/255' is not of type 'number', 'null'"),
+        (("differences", 0, "interval"), [1], r"\[1\] is too short"),
+        (("evaluations",), [], r"\[\] should be non-empty|\[\] is too short"),
+        (("evaluations", 1, "summaries", 0, "minimal_eps", 5), -1, "-1 is less than the minimum"),
+        (("evaluations", 1, "results", 0, "right"), [1, 0], "is not of type 'string'"),
+        (("kind",), "evaluation", "'evaluation' is not one of"),
+    ],
+)
+def test_wrong_values_of_several_evaluations_are_refused(
+    place: tuple[Any, ...], value: object, words: str
+) -> None:
+    values: Any = json.loads(dumps(beside()))
+    *parents, last = place
+    inner = values
+    for part in parents:
+        inner = inner[part]
+    inner[last] = value
+    with pytest.raises(jsonschema.ValidationError, match=words):
+        jsonschema.Draft202012Validator(load_schema("evaluations")).validate(values)
+
+
+def test_minimal_eps_may_be_null_and_no_text() -> None:
+    values = curve().to_dict()
+    assert None in values["summaries"][0]["minimal_eps"]
+    assert accepts("evaluation", SCHEMAS["evaluation"], values)
+    values["summaries"][0]["minimal_eps"][0] = "8/255"
+    assert not accepts("evaluation", SCHEMAS["evaluation"], values)

@@ -15,6 +15,7 @@ from lsa_onnx.report.terminal_evaluation import print_evaluation
 from tests.report.evaluations import (
     all_evaluations,
     at_eps,
+    curve,
     evaluation,
     hopeless,
     hostile,
@@ -63,6 +64,29 @@ def test_a_sweep() -> None:
         "",
         "",
     ]
+
+
+def test_from_no_attack_to_a_strong_one() -> None:
+    lines = shown(curve())
+    assert lines[2:15] == [
+        "Robust accuracy (eps in units of the range 0 to 1)",
+        "eps                                     pgd               square",
+        "─" * 64,
+        "linf 0                 99.0 % (96.4–99.7 %) 99.0 % (96.4–99.7 %)",
+        "linf 8/255 = 0.0313725 32.5 % (26.4–39.3 %) 60.0 % (53.1–66.5 %)",
+        "linf 0.3                  1.5 % (0.5–4.3 %)  10.0 % (6.6–14.9 %)",
+        "R&G                     133.0 (123.5–142.5)  169.0 (159.5–178.5)",
+        "",
+        "Smallest eps that breaks a sample",
+        "pgd    median 8/255 · wrong without attack: 2 · at 8/255: 133 · at 0.3: 62 · never: 3",
+        "square median 0.3 · wrong without attack: 2 · at 8/255: 78 · at 0.3: 100 · never: 20",
+        "",
+        "Attack eps   Settings                                         Right              Success   n Seconds",
+    ]
+    assert any(
+        line.startswith("R&G, robustness and generalisation = sum over eps") for line in lines
+    )
+    assert not any("R&G" in line for line in shown(sweep()))
 
 
 @pytest.mark.parametrize("name", all_evaluations())

@@ -1,8 +1,10 @@
-"""``lsa-onnx evaluate``: robust accuracy under attacks of growing strength."""
+"""``lsa-onnx evaluate``: robust accuracy of one or more models under attacks of growing strength."""
 
 from __future__ import annotations
 
+import itertools
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +15,23 @@ from lsa_cli.options import (
     attack_options,
     data_options,
     input_options,
-    model_argument,
     model_options,
     run_options,
 )
-from lsa_cli.output import deliver_evaluation, require_writable
+from lsa_cli.output import deliver_evaluations, require_writable, same_file
 from lsa_cli.terminal import TerminalListener
 from lsa_onnx.attacks import ATTACKS
-from lsa_onnx.evaluation import EvaluationOptions, evaluate
+from lsa_onnx.errors import DataError, LsaError
+from lsa_onnx.evaluation import EvaluationOptions, evaluate, side_by_side
+from lsa_onnx.evaluation.strengths import require_zero
+from lsa_onnx.report import Evaluation
+from lsa_onnx.report.figures import require_drawable
 
 EXAMPLES = """\b
 Examples:
   lsa-onnx evaluate model.onnx --data test.npz --attack auto --eps-list 0,2/255,8/255
   lsa-onnx evaluate model.onnx --data images/ --attack fgsm --attack pgd --steps 50
+  lsa-onnx evaluate before.onnx after.onnx --data test.npz --attack auto --html both.html
 """
 KINDS = "\n".join(
     ["\b", "Attacks:", *(f"  {name:<9} {kind.help}" for name, kind in ATTACKS.items())]
@@ -33,7 +39,7 @@ KINDS = "\n".join(
 
 
 @click.command("evaluate", epilog=f"{EXAMPLES}\n{KINDS}")
-@model_argument
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True, type=click.Path())
 @data_options
 @input_options
 @model_options
@@ -51,35 +57,85 @@ KINDS = "\n".join(
     default=",".join(EvaluationOptions.eps_list),
     show_default=True,
     metavar="E,E,...",
-    help="How far attacks may go: in units of the range, 8/255 of its width, or 3%.",
+    help="How far attacks may go: in units of the range, 8/255 of its width, or 3%; with 0, the clean "
+    "accuracy, for the R&G score.",
 )
 @attack_options
 @run_options
 @custom_ops_option
 @check_option
 @click.option("--json", metavar="FILE|-", help="Write the result as JSON; - for stdout, alone.")
+@click.option("--html", metavar="FILE", help="Write the result as one self-contained page.")
+@click.option("--plot", metavar="FILE", help="Draw the curves: a png, svg or pdf.")
 @click.option("-q", "--quiet", is_flag=True, help="No messages and no progress.")
 def command(
-    model: str,
+    models: tuple[str, ...],
     data: str | None,
     range_: tuple[float, float] | None,
     eps_list: str,
     json: str | None,
+    html: str | None,
+    plot: str | None,
     *,
     quiet: bool,
     **rest: Any,
 ) -> None:
-    """Count what MODEL still gets right under attacks, at several strengths."""
+    """Count what each MODEL still gets right under attacks, at several strengths."""
     options = EvaluationOptions(
         data=Path(data) if data is not None else None,
         range=range_,
-        eps_list=tuple(text for text in eps_list.split(",") if text.strip()),
+        eps_list=tuple(text.strip() for text in eps_list.split(",") if text.strip()),
         command=("lsa-onnx", *sys.argv[1:]),
         **rest,
     )
-    targets = {"--json": json, "--save-adversarial": options.save_adversarial}
-    require_safe(model, libraries=options.custom_ops)
-    require_writable(targets, [model], options.files)
+    require_zero(options.eps_list)
+    _require_apart(models, options)
+    files = {"--json": json, "--html": html, "--plot": plot}
+    if plot is not None:
+        require_drawable(plot)
+    require_writable(
+        {**files, "--save-adversarial": options.save_adversarial}, models, options.files
+    )
     with TerminalListener(quiet) as listener:
-        evaluation = evaluate(model, options, listener)
-    deliver_evaluation(evaluation, json)
+        found, failure = _evaluated(models, options, listener)
+    if found:
+        both = side_by_side(found, options.command)
+        deliver_evaluations(both, files, several=len(models) > 1)
+    if failure is not None:
+        raise failure
+
+
+def _require_apart(models: Sequence[str], options: EvaluationOptions) -> None:
+    """Refuse a model that is given twice, and one file for what was made of several.
+
+    Raises:
+        DataError: That is asked for.
+    """
+    for first, second in itertools.combinations(models, 2):
+        if same_file(first, second):
+            again = "" if first == second else f", also as {second!r}"
+            raise DataError(f"{first!r} is given twice{again}; name each model once")
+    kept = options.save_adversarial
+    if kept is not None and len(models) > 1:
+        raise DataError(
+            f"--save-adversarial {str(kept)!r} is one file, and {len(models)} models are given, each with "
+            "inputs of its own; give one model"
+        )
+
+
+def _evaluated(
+    models: Sequence[str], options: EvaluationOptions, listener: TerminalListener
+) -> tuple[list[Evaluation], LsaError | None]:
+    """One evaluation per model, up to the first that fails, and what went wrong with that."""
+    found: list[Evaluation] = []
+    for number, model in enumerate(models, start=1):
+        if len(models) > 1:
+            listener.message(f"{model} ({number} of {len(models)})")
+        try:
+            require_safe(model, libraries=options.custom_ops)
+            found.append(evaluate(model, options, listener))
+        except LsaError as error:
+            if len(models) > 1 and model not in str(error):
+                error.args = (f"{model!r}: {error}", *error.args[1:])
+            return found, error
+    return found, None

@@ -4,22 +4,39 @@ from __future__ import annotations
 
 import json
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
+from lsa_onnx.report.boundary import BOUNDARY_VERSION
 from lsa_onnx.report.decode import Kind
 from lsa_onnx.report.document import SCHEMA_VERSION
 from lsa_onnx.report.evaluation import EVALUATION_VERSION
 from lsa_onnx.report.hardening import HARDENING_VERSION
+from lsa_onnx.report.landscape import LANDSCAPE_VERSION
 
-_VERSIONS: dict[Kind, str] = {
+SchemaKind: TypeAlias = Kind | Literal["evaluations"]
+
+_VERSIONS: dict[SchemaKind, str] = {
     "report": SCHEMA_VERSION,
     "evaluation": EVALUATION_VERSION,
+    "evaluations": EVALUATION_VERSION,
     "hardening": HARDENING_VERSION,
+    "landscape": LANDSCAPE_VERSION,
+    "boundary": BOUNDARY_VERSION,
 }
 
 
-def load_schema(kind: Kind = "report") -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of the version that this tool writes, as a new dictionary."""
+def load_schema(kind: SchemaKind = "report") -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of the version that this tool writes, as a new dictionary.
+
+    It holds all that it refers to, the whole schema of another document as well.
+    """
+    schema = _read(kind)
+    if kind == "evaluations":
+        schema["$defs"]["Evaluation"] = _read("evaluation")
+    return schema
+
+
+def _read(kind: SchemaKind) -> dict[str, Any]:
     name = f"{kind}-{_VERSIONS[kind]}.json"
     schema: dict[str, Any] = json.loads(files(__name__).joinpath(name).read_text(encoding="utf-8"))
     return schema
