@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from lsa_cli.options import (
     model_options,
     run_options,
 )
-from lsa_cli.output import deliver, require_writable
+from lsa_cli.output import deliver_figures, require_writable
 from lsa_cli.terminal import TerminalListener
 from lsa_onnx.attacks import ATTACKS, NOISES
+from lsa_onnx.report import Report, print_report, write_html
+from lsa_onnx.report.figures import require_drawable
 from lsa_onnx.scan import ScanOptions, scan
 from lsa_onnx.scan.options import DEFAULT_EPS, DEFAULT_ETA, DEFAULT_PERTURBATIONS
 
@@ -74,6 +77,7 @@ Examples:
 @check_option
 @click.option("--json", metavar="FILE|-", help="Write the report as JSON; - for stdout, alone.")
 @click.option("--html", metavar="FILE", help="Write the report as one self-contained page.")
+@click.option("--plot", metavar="FILE", help="Draw CM by layer: a png, svg or pdf.")
 @click.option("-v", "--verbose", is_flag=True, help="Show every layer, note and reason.")
 @click.option("-q", "--quiet", is_flag=True, help="No messages and no progress.")
 def command(
@@ -83,6 +87,7 @@ def command(
     perturbations: tuple[str, ...],
     json: str | None,
     html: str | None,
+    plot: str | None,
     *,
     verbose: bool,
     quiet: bool,
@@ -96,9 +101,24 @@ def command(
         command=("lsa-onnx", *sys.argv[1:]),
         **rest,
     )
-    targets = {"--json": json, "--html": html, "--save-adversarial": options.save_adversarial}
+    files = {"--json": json, "--html": html, "--plot": plot}
+    if plot is not None:
+        require_drawable(plot)
     require_safe(model, libraries=options.custom_ops)
-    require_writable(targets, [model], options.files)
+    require_writable(
+        {**files, "--save-adversarial": options.save_adversarial}, [model], options.files
+    )
     with TerminalListener(quiet) as listener:
         report = scan(model, options, listener)
-    deliver(report, json, html, verbose=verbose)
+    deliver_figures(
+        report,
+        files,
+        {"--html": partial(write_html, report), "--plot": partial(_draw, report)},
+        partial(print_report, report, verbose=verbose),
+    )
+
+
+def _draw(report: Report, path: str) -> None:
+    from lsa_onnx.report.figures.layers import draw_layers  # nobody else waits for matplotlib
+
+    draw_layers([report], path)
