@@ -23,8 +23,15 @@ from lsa_onnx.errors import LsaError
 COMMANDS = {
     "scan": ("lsa_cli.commands.scan", "Score every layer and name the most vulnerable ones."),
     "evaluate": ("lsa_cli.commands.evaluate", "Robust accuracy under attacks, by strength."),
+    "landscape": ("lsa_cli.commands.landscape", "How the loss bends around samples, or weights."),
+    "decision-boundary": (
+        "lsa_cli.commands.decision_boundary",
+        "What a model of two features says over their plane.",
+    ),
     "harden": ("lsa_cli.commands.harden", "Retrain the model file to be more robust (AT-LR)."),
     "loop": ("lsa_cli.commands.loop", "Scan, harden, scan again: a page of before and after."),
+    "tune": ("lsa_cli.commands.tune", "Search for the choices of harden, on held-out samples."),
+    "recipe": ("lsa_cli.commands.recipe", "Run the published experiments, row by row."),
     "layers": ("lsa_cli.commands.layers", "List what would be scored, and why the rest is not."),
     "expose": ("lsa_cli.commands.expose", "Write a copy of the model that returns its layers."),
     "diff": ("lsa_cli.commands.diff", "What differs between two model files, tensor by tensor."),
@@ -33,7 +40,21 @@ COMMANDS = {
 }
 
 # Those that open a model file which somebody else may have made.
-CHECKED = frozenset({"scan", "evaluate", "harden", "loop", "layers", "expose", "diff", "doctor"})
+CHECKED = frozenset(
+    {
+        "scan",
+        "evaluate",
+        "landscape",
+        "decision-boundary",
+        "harden",
+        "loop",
+        "tune",
+        "layers",
+        "expose",
+        "diff",
+        "doctor",
+    }
+)
 
 EXIT_INTERRUPTED = 130
 

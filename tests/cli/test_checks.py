@@ -23,6 +23,8 @@ from tests.runtime.custom_ops import build_library, doubling_net
 WORDS = {
     "scan": ["model.onnx", "-q"],
     "evaluate": ["model.onnx", "--data", "data.npz", "-q"],
+    "landscape": ["model.onnx", "--data", "data.npz", "-q"],
+    "decision-boundary": ["model.onnx", "--data", "data.npz", "-q"],
     "harden": ["model.onnx", "--data", "data.npz", "-o", "out.onnx"],
     "loop": ["model.onnx", "--data", "data.npz", "-o", "out.onnx"],
     "layers": ["model.onnx"],

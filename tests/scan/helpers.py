@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,8 +71,12 @@ def separated_labels(away: Array = AWAY) -> Array:
 
 def codes_in(*modules: ModuleType) -> set[str]:
     """The codes of warnings that modules raise."""
-    source = "".join(inspect.getsource(module) for module in modules)
-    return set(re.findall(r'ReportWarning\(\s*"([a-z-]+)"', source))
+    return codes_of(map(inspect.getsource, modules))
+
+
+def codes_of(sources: Iterable[str]) -> set[str]:
+    """The codes of warnings that source texts raise."""
+    return set(re.findall(r'ReportWarning\(\s*"([a-z-]+)"', "".join(sources)))
 
 
 def classes_of(proto: onnx.ModelProto, feeds: dict[str, Array], output: str = "y") -> Array:

@@ -9,17 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from lsa_onnx.evaluation import cautions as evaluating
 from lsa_onnx.report.document import Accuracy, Executions, LayerScore, ObserverCheck, ReportWarning
-from lsa_onnx.scan import attack_checks, choosing
 from lsa_onnx.scan import cautions as module
 from lsa_onnx.scan.attack_checks import Attempt
 from lsa_onnx.scan.cautions import FEW_SAMPLES, Evidence, cautions
 from tests import graphs
 from tests.report.parts import data_section, layer_info, layer_score, mvl_list, perturbation
-from tests.scan.helpers import codes_in, saved, scanned, stored
+from tests.scan.helpers import codes_in, codes_of, saved, scanned, stored
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "warnings.md"
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT = ROOT / "docs" / "warnings.md"
 
 Change = Callable[[Evidence], Evidence]
 
@@ -95,7 +94,9 @@ RAISED: list[tuple[Change, str, str]] = [
 ]
 
 
-ALL_CODES = codes_in(module, evaluating, attack_checks, choosing)
+# Whatever may raise one: the scan, the evaluation, landscapes of both kinds, the boundary.
+SOURCES = [p for top in ("lsa_onnx", "trainer") for p in sorted((ROOT / top).rglob("*.py"))]
+ALL_CODES = codes_of(path.read_text("utf-8") for path in SOURCES)
 
 
 def sections() -> dict[str, str]:
