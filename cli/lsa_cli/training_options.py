@@ -17,12 +17,29 @@ from lsa_cli.options import (
 )
 from lsa_onnx.attacks import ATTACKS
 from lsa_onnx.errors import DataError
-from lsa_trainer.options import BASES, DEFAULT_LR, OPTIMIZERS, PRECISIONS, HardenOptions
-from lsa_trainer.training.schedules import KINDS
+from lsa_trainer.options import BASES, DEFAULT_LR, INNERS, OPTIMIZERS, PRECISIONS, HardenOptions
+from lsa_trainer.training.schedules import EPS_KINDS, GAMMA_KINDS, KINDS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _LR = ", ".join(f"{value:g} of {name}" for name, value in DEFAULT_LR.items())
+# What takes more than a line.
+_CLEAN = (
+    "Share of J that is the loss at clean inputs, 0 to 1; standard and at-trades have their own. Costs a pass of "
+    "clean inputs, or where layers are regularised the part of it behind them."
+)
+_GAMMA = (
+    "Of the layer-wise term: a number (0: none), auto, auto:SHARE (of J at the start; auto is auto:0.1), or "
+    "TENSOR=NUMBER,... each."
+)
+_INNER = (
+    f"What it maximises: {', '.join(INNERS)}. auto is ce, and kl with at-trades; cm is the sum of the CMs of the "
+    "regularised layers; ce+cm is all that is minimised. Of these kl, cm and ce+cm run clean inputs once more."
+)
+_EPS = (
+    f"How it grows: {', '.join(EPS_KINDS)}; with random each sample's own is drawn at each step, from 0 to "
+    "that of warmup."
+)
 _SUBJECT, _SCANS, _RESULTS = "Data, model and machine", "Scans", "Results"
 
 # Group → (field, what its value is called, help). A field without a name for its value is a switch.
@@ -33,17 +50,22 @@ _GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
     "Objective": (
         ("base", "NAME", f"Loss J: {', '.join(BASES)}."),
-        ("gamma", "G", "Of the layer-wise term: a number (0: none), auto, or TENSOR=NUMBER,... each."),
+        ("clean_weight", "W", _CLEAN),
+        ("gamma", "G", _GAMMA),
+        ("gamma_schedule", "NAME", f"Of gamma over the run: {', '.join(GAMMA_KINDS)}."),
+        ("lr_power", "1|2", "The layer-wise term is of the CM (as published), or of its square."),
         ("detach_clean", "", "Take the clean representation as a constant in that term."),
         ("beta", "B", "Weight of the drift, of at-trades."),
         ("label_smoothing", "SHARE", "Share of the target that is spread over all classes."),
     ),
     "Training attack": (
+        ("inner", "NAME", _INNER),
         ("eps", "E", "How far it may go: in units of the range, 8/255 of its width, or 3%."),
         ("norm", "linf|l2|l1", "In which eps is measured."),
         ("steps", "N", "Gradient steps."),
         ("step_size", "E", "Of one of them, as --eps.  [default: the attack's own]"),
         ("eps_warmup", "SHARE", "Share of the run in which eps grows to its value."),
+        ("eps_schedule", "NAME", _EPS),
     ),
     "Optimisation": (
         ("epochs", "N", "Passes over the training samples."),

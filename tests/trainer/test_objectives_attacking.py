@@ -38,11 +38,11 @@ class Problem:
         return (x.flatten(1) @ first).tanh() @ second
 
     def run(
-        self, kind: Algorithm, scale: float = 1.0, eps: float = 0.3, **how: Any
+        self, kind: Algorithm, scale: float = 1.0, eps: float = 0.3, shares: Any = None, **how: Any
     ) -> torch.Tensor:
         attack = TrainingAttack(kind=kind, eps=eps, low=-1, high=2, **how)
-        oracle = TorchOracle(self.network, attack.aim)
-        return attack(oracle, self.x, self.goal, self.numbers, scale)
+        oracle = TorchOracle(self.network, attack.aim)  # type: ignore[arg-type]
+        return attack(oracle, self.x, self.goal, self.numbers, scale, shares)
 
     def by_hand(self, kind: Algorithm, eps: float, norm: Norm, size: float | None) -> torch.Tensor:
         """From the functions of ``lsa_onnx.attacks``; 4 steps."""
@@ -103,6 +103,41 @@ def test_step_sizes_are_scaled_along(kind: Algorithm, scale: float) -> None:
     torch.testing.assert_close(found, wanted)
 
 
+SHARES = torch.tensor([0.0, 1e-3, 0.25, 0.5, 0.75, 1.0])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("norm", BALLS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_sample_stays_within_its_share(
+    kind: Algorithm, norm: Norm, dtype: torch.dtype
+) -> None:
+    problem = Problem()
+    problem.x = problem.x.to(dtype)
+    found = problem.run(kind, 0.5, eps=1.0, shares=SHARES, norm=norm, steps=4)
+    assert found.dtype == dtype
+    moved = (found.double() - problem.x.double()).flatten(1)
+    sizes = torch.linalg.vector_norm(moved, ORDERS[norm], dim=1)
+    assert (sizes <= 0.5 * SHARES * (1 + 1e-5)).all()
+    assert torch.equal(found[0], problem.x[0])
+    assert found.amin() >= -1
+    assert found.amax() <= 2
+
+
+@pytest.mark.parametrize("norm", BALLS)
+@pytest.mark.parametrize("kind", ["fgsm", "pgd", "fast", "apgd"])
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_a_share_is_an_eps_of_its_own(share: float, kind: Algorithm, norm: Norm) -> None:
+    """Half of a ball is searched as a ball of half the size is, where the range is out of reach."""
+    problem = Problem()
+    problem.x = problem.x.double() * 0.2 + 0.4
+    shares = torch.full((COUNT,), share, dtype=torch.float64)
+    found = problem.run(kind, eps=0.4, shares=shares, norm=norm, steps=4)
+    wanted = problem.run(kind, eps=0.4 * share, norm=norm, steps=4)
+    torch.testing.assert_close(found, wanted, atol=1e-6, rtol=1e-6)
+    assert not torch.equal(wanted, problem.x)
+
+
 class Counted:
     """An oracle that notes whether each call asked for a gradient."""
 
@@ -119,7 +154,7 @@ class Counted:
 def test_the_last_point_is_taken_and_not_asked(kind: Algorithm, calls: int) -> None:
     problem = Problem()
     attack = TrainingAttack(kind=kind, eps=0.3, steps=3, low=-1, high=2)
-    counted = Counted(TorchOracle(problem.network, attack.aim))
+    counted = Counted(TorchOracle(problem.network, attack.aim))  # type: ignore[arg-type]
     attack(counted, problem.x, problem.goal, problem.numbers)
     assert counted.asked == [True] * calls
 
@@ -138,6 +173,17 @@ def test_fgsm_leaves_the_clean_input_where_the_objective_is_flat_there() -> None
 def test_what_the_oracle_should_aim_at(kind: Algorithm) -> None:
     assert TrainingAttack(kind=kind, eps=0.1).aim == ("kl" if kind == "trades" else "ce")
     assert TrainingAttack(kind=kind, eps=0.1, objective="output").aim == "output"
+
+
+@pytest.mark.parametrize(
+    ("kind", "aim", "away"),
+    [
+        ("trades", None, True), ("trades", "output", True), ("trades", "ce", False),
+        ("pgd", None, False), ("pgd", "output", False), ("pgd", "kl", True),
+    ],
+)  # fmt: skip
+def test_what_leads_away_from_the_clean_answer(kind: Algorithm, aim: Any, away: bool) -> None:
+    assert TrainingAttack(kind=kind, eps=0.1, objective=aim).leaves_clean == away
 
 
 @pytest.mark.parametrize("kind", KINDS)

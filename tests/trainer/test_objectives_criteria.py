@@ -208,6 +208,30 @@ def test_where_the_loss_is_taken(name: BaseName, criterion: Criterion) -> None:
     torch.testing.assert_close(base(clean, adversarial, y), wanted)
 
 
+@pytest.mark.parametrize("criterion", [ClassLoss(0.1, 2.0), OutputLoss((2.0,))])
+@pytest.mark.parametrize("name", ["at-fgsm", "at-pgd", "at-fast", "at-apgd"])
+def test_a_share_of_the_loss_is_taken_at_x(name: BaseName, criterion: Criterion) -> None:
+    y = Y if isinstance(criterion, ClassLoss) else Z * 0.9
+    base = Base(name, criterion, clean_weight=0.25)
+    assert base.needs_clean
+    wanted = 0.75 * criterion.fit([W], y) + 0.25 * criterion.fit([Z], y)
+    torch.testing.assert_close(base([Z], [W], y), wanted)
+    inner = base.of_perturbed(None, [W], y)
+    torch.testing.assert_close(inner, 0.75 * criterion.distances([W], y))
+
+
+@pytest.mark.parametrize("criterion", [ClassLoss(0.1, 2.0, True), OutputLoss((2.0,))])
+def test_losses_are_means_over_samples(criterion: Criterion) -> None:
+    y = Y if isinstance(criterion, ClassLoss) else Z * 0.9
+    pairs = (
+        (criterion.distances([W], y), criterion.fit([W], y)),
+        (criterion.drifts([Z], [W]), criterion.drift([Z], [W])),
+    )
+    for each, mean in pairs:
+        assert each.shape == (2,)
+        torch.testing.assert_close(each.mean(), mean)
+
+
 def test_what_each_base_needs() -> None:
     needs: dict[Any, tuple[bool, bool]] = {
         name: (Base(name, ClassLoss()).needs_clean, Base(name, ClassLoss()).needs_adversarial)
@@ -236,6 +260,9 @@ def test_bases_that_are_refused() -> None:
     for beta in (-1.0, math.nan):
         with pytest.raises(DataError, match=f"beta {beta:g} of 'at-trades'"):
             Base("at-trades", ClassLoss(), beta)
+    for weight in (-0.1, 1.5, math.nan):
+        with pytest.raises(DataError, match=f"clean weight of {weight:g} is not a share"):
+            Base("at-pgd", ClassLoss(), clean_weight=weight)
 
 
 @pytest.mark.parametrize(("name", "lacking"), [("standard", "x"), ("at-pgd", "x̂")])

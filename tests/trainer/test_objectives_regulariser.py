@@ -15,6 +15,7 @@ from lsa_onnx.errors import DataError
 from lsa_onnx.measures import NEAR_ZERO_RMS
 from lsa_trainer.objectives import (
     LayerRegulariser,
+    auto_share,
     balance,
     comparison_measure,
     parse_gamma,
@@ -128,6 +129,42 @@ def test_the_term_by_hand() -> None:
 Z = torch.zeros(1)
 
 
+@pytest.mark.parametrize("power", [1, 2])
+def test_the_term_is_the_mean_of_what_each_sample_adds(power: int) -> None:
+    clean = {"a": drawn(0, 3, 4), "b": drawn(1, 5, 6), "no": Z}
+    moved = {"a": drawn(2, 3, 4), "b": drawn(3, 5, 6), "no": Z}
+    term = LayerRegulariser({"a": 0.7, "b": 2.0}, {"b": 1}, power=power)
+    found = term(clean, moved, 3)
+    each = term.each(term.rows(clean, 3), moved, 3)
+    assert each.shape == (3,)
+    torch.testing.assert_close(each.mean(), found.total)
+    cms = [
+        comparison_measure(clean["a"], moved["a"]),
+        comparison_measure(clean["b"], moved["b"], 1, samples=3),
+    ]
+    parts = [(cm**power).mean() for cm in cms]
+    torch.testing.assert_close(list(found.terms.values()), parts)
+    torch.testing.assert_close(list(found.cms.values()), [cm.mean() for cm in cms])
+    torch.testing.assert_close(found.total, 0.7 * parts[0] + 2 * parts[1])
+    torch.testing.assert_close(term.scaled(0.5)(clean, moved, 3).total, found.total / 2)
+    torch.testing.assert_close(term.measure()(clean, moved, 3).total, cms[0].mean() + cms[1].mean())
+
+
+def test_slopes_of_the_square_fade_as_the_layer_comes_to_rest() -> None:
+    a, b = drawn(0, 3, 4).requires_grad_(), drawn(1, 3, 4).requires_grad_()
+    plain, square = (LayerRegulariser({"a": 0.7}, power=power) for power in (1, 2))
+    assert torch.autograd.gradcheck(lambda a, b: square({"a": a}, {"a": b}, 3)[0], (a, b))
+    sizes = {}
+    for name, term in (("plain", plain), ("square", square)):
+        for gap in (1.0, 0.1, 0.0):
+            near = (a + gap * (b - a)).detach().requires_grad_()
+            (slope,) = torch.autograd.grad(term({"a": a.detach()}, {"a": near}, 3).total, near)
+            sizes[name, gap] = float(slope.norm())
+    assert sizes["plain", 0.1] == pytest.approx(sizes["plain", 1.0])
+    assert sizes["square", 0.1] == pytest.approx(0.1 * sizes["square", 1.0])
+    assert sizes["plain", 0.0] == sizes["square", 0.0] == 0
+
+
 def test_slopes_flow_through_both_passes_unless_one_is_detached() -> None:
     a, b = drawn(0, 3, 4).requires_grad_(), drawn(1, 3, 4).requires_grad_()
 
@@ -175,6 +212,30 @@ def test_weights_that_are_read(text: str, wanted: list[float]) -> None:
 def test_auto_and_names_that_look_like_values() -> None:
     assert parse_gamma("auto", ["a"]) is None
     assert parse_gamma("auto=2,1=3", ["1", "auto"]) == {"1": 3, "auto": 2}
+    assert parse_gamma("auto:1=2", ["auto:1"]) == {"auto:1": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [("auto", 0.1), (" auto:0.3 ", 0.3), ("auto:2", 2.0), ("0.3", None), ("auto:1=2", None)],
+)
+def test_the_share_of_the_base_loss(text: str, share: float | None) -> None:
+    assert auto_share(text) == share
+    if share is not None:
+        assert parse_gamma(text, LAYERS) is None
+        require_gamma(text, LAYERS)
+
+
+@pytest.mark.parametrize(
+    "text", ["auto:", "auto:0", "auto:-1", "auto:nan", "auto:inf", "auto:much"]
+)
+def test_shares_that_are_refused(text: str) -> None:
+    for refusing in (parse_gamma, require_gamma):
+        with pytest.raises(
+            DataError, match=f"gamma '{text}' holds no share of the base loss"
+        ) as caught:
+            refusing(text, LAYERS)
+        assert "\n" not in str(caught.value)
 
 
 @settings(max_examples=50, deadline=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -100,6 +101,26 @@ def test_passes(name: BaseName, layers: bool, exact: bool, passes: list[int]) ->
     spec = model.spec(name, layers=layers, exact_batching=exact)
     model.run(spec)
     assert model.passes == [(count, True) for count in passes]
+
+
+@pytest.mark.parametrize("layers", [False, True])
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_share_of_the_loss_at_clean_inputs(exact: bool, layers: bool) -> None:
+    """It needs the outputs for x: the part of the model up to the layers will not do."""
+    model, criterion = Model(), ClassLoss(0.1, 2.0)
+    spec = model.spec("at-pgd", layers=layers, exact_batching=exact)
+    spec = replace(spec, base=Base("at-pgd", criterion, clean_weight=0.25))
+
+    def layers_alone(x: torch.Tensor) -> dict[str, torch.Tensor]:
+        raise AssertionError(len(x))
+
+    found = losses(model, model.x, model.x_adv, model.y, spec, layers_alone)
+    assert model.passes == ([(2 * COUNT, True)] if exact else [(COUNT, True)] * 2)
+    at = {
+        name: criterion.fit([model(x)["y"]], model.y)
+        for name, x in (("x", model.x), ("x̂", model.x_adv))
+    }
+    torch.testing.assert_close(found.base, (0.75 * at["x̂"] + 0.25 * at["x"]).detach())
 
 
 @pytest.mark.parametrize("exact", [False, True])

@@ -13,6 +13,7 @@ import pytest
 
 from lsa_onnx.attacks import ATTACKS
 from lsa_onnx.errors import DataError
+from lsa_trainer.option_checks import PUBLISHED
 from lsa_trainer.options import HardenOptions, TrainingOptions, read_record
 
 
@@ -167,6 +168,35 @@ class TestRecord:
         assert str(caught.value) == (
             "option 'range' in 'run.toml' is [0.0]; give a list of 2 values of type float"
         )
+
+
+def test_by_default_training_is_as_published() -> None:
+    options = TrainingOptions()
+    assert {name: getattr(options, name) for name in PUBLISHED} == PUBLISHED
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"inner": "dlrr"}, "unknown inner 'dlrr'; did you mean 'dlr'"),
+        ({"gamma_schedule": "raising"}, "unknown gamma-schedule 'raising'; did you mean 'rising'"),
+        ({"eps_schedule": "linear"}, "unknown eps-schedule 'linear'; .*warmup, cosine, random"),
+        ({"clean_weight": 1.5}, "--clean-weight 1.5 is not usable; give a share, 0 to 1"),
+        ({"clean_weight": float("nan")}, "--clean-weight nan is not usable"),
+        ({"lr_power": 3}, "--lr-power 3 is not usable; give 1"),
+        ({"lr_power": 0}, "--lr-power 0 is not usable"),
+        ({"base": "standard", "clean_weight": 0.5}, "--clean-weight 0.5 is of no use: base 'standard'"),
+        ({"base": "at-trades", "clean_weight": 1}, "--clean-weight 1 is of no use: base 'at-trades'"),
+        ({"inner": "cm", "gamma": 0}, "--inner 'cm' climbs .* with --gamma 0 there are none"),
+        ({"inner": "ce+cm", "gamma": " 0 "}, r"--inner 'ce\+cm' climbs .* with --gamma 0"),
+    ],
+)  # fmt: skip
+def test_ways_beyond_the_published_one_that_are_refused(
+    changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        TrainingOptions(**changes)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["lr", "weight_decay", "clip", "beta"])

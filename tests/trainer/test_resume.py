@@ -18,7 +18,10 @@ from lsa_trainer.training import checkpoint
 from tests.trainer.small_runs import Recorder, job, mlp, options, run
 
 ROOT = Path(__file__).resolve().parents[2]
-ADAMW = {"ema": 0.9, "crop": 1, "flip": True, "batch_norm": "clean", "gamma": "auto"}
+ADAMW = {
+    "ema": 0.9, "crop": 1, "flip": True, "batch_norm": "clean", "gamma": "auto:0.3", "inner": "ce+cm",
+    "gamma_schedule": "rising", "eps_schedule": "random", "clean_weight": 0.3, "lr_power": 2,
+}  # fmt: skip
 SGD = {**ADAMW, "optimizer": "sgd", "batch_norm": "all", "schedule": "one-cycle", "ema": 0.0}
 
 needs_kill = pytest.mark.skipif(sys.platform == "win32", reason="needs fork and SIGKILL")

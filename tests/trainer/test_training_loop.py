@@ -64,13 +64,18 @@ def test_every_base_trains_with_and_without_the_term(base: str, tmp_path: Path) 
     assert not torch.equal(found["plain"]["0.weight"], found["term"]["0.weight"])
 
 
-def test_gamma_auto_makes_the_term_a_tenth_of_the_base_loss(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("gamma", "power", "share"), [("auto", 1, 0.1), ("auto:0.5", 1, 0.5), ("auto:0.5", 2, 0.5)]
+)
+def test_gamma_auto_makes_the_term_a_share_of_the_base_loss(
+    gamma: str, power: int, share: float, tmp_path: Path
+) -> None:
     seen = Recorder()
-    how = options(gamma="auto", eps_warmup=0.0, lr=1e-9)
+    how = options(gamma=gamma, lr_power=power, eps_warmup=0.0, lr=1e-9)
     trained = run(job(mlp(), ["0", "1"]), tmp_path, how, listener=seen)
     means = {key: sum(s[key] for s in seen.steps[:3]) / 3 for key in ("base", "regulariser")}
-    assert means["regulariser"] == pytest.approx(0.1 * means["base"], rel=0.1)
-    parts = [trained.gammas[n] * seen.steps[0]["cm"][n] for n in ("0", "1")]
+    assert means["regulariser"] == pytest.approx(share * means["base"], rel=0.1)
+    parts = [trained.gammas[n] * seen.steps[0]["cm"][n] ** power for n in ("0", "1")]
     assert parts[0] == pytest.approx(parts[1], rel=0.2)
 
 

@@ -10,7 +10,73 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lsa_onnx.errors import DataError
-from lsa_trainer.training.schedules import KINDS, Kind, Ramp, Schedule
+from lsa_trainer.training.schedules import (
+    EPS_KINDS,
+    GAMMA_KINDS,
+    KINDS,
+    EpsKind,
+    EpsSchedule,
+    GammaKind,
+    GammaSchedule,
+    Kind,
+    Ramp,
+    Schedule,
+)
+
+
+@pytest.mark.parametrize("kind", EPS_KINDS)
+@given(steps=st.integers(0, 200))
+@settings(max_examples=30, deadline=None)
+def test_eps_grows_to_its_value_and_stays(kind: EpsKind, steps: int) -> None:
+    shares = [EpsSchedule(kind, steps)(step) for step in range(steps + 3)]
+    assert shares[0] > 0
+    assert all(a <= b for a, b in pairwise(shares))
+    assert all(share == 1 for share in shares[steps:])
+    if kind != "cosine":
+        assert shares == [Ramp(steps)(step) for step in range(steps + 3)]
+
+
+def test_eps_along_a_cosine_by_hand() -> None:
+    found = [EpsSchedule("cosine", 3)(step) for step in range(5)]
+    assert found == pytest.approx([0.146446609, 0.5, 0.853553391, 1, 1])
+
+
+@pytest.mark.parametrize(
+    ("kind", "factors"),
+    [
+        ("constant", [1, 1, 1, 1]),
+        ("rising", [0.25, 0.5, 0.75, 1]),
+        ("falling", [1, 0.75, 0.5, 0.25]),
+        ("with-eps", [1 / 3, 2 / 3, 1, 1]),
+    ],
+)
+def test_gamma_by_hand(kind: GammaKind, factors: list[float]) -> None:
+    schedule = GammaSchedule(kind, 4, EpsSchedule("warmup", 2))
+    assert [schedule(step) for step in range(4)] == pytest.approx(factors)
+
+
+@given(st.sampled_from(GAMMA_KINDS), st.integers(1, 300), st.integers(0, 300))
+@settings(max_examples=60, deadline=None)
+def test_gamma_is_a_share_above_zero_and_never_turns_back(
+    kind: GammaKind, steps: int, growth: int
+) -> None:
+    schedule = GammaSchedule(kind, steps, EpsSchedule("warmup", growth))
+    factors = [schedule(step) for step in range(steps)]
+    assert all(0 < factor <= 1 for factor in factors)
+    assert factors in (sorted(factors), sorted(factors, reverse=True))
+
+
+def test_refuses_what_is_no_schedule_of_eps_or_gamma() -> None:
+    eps: dict[str, Any] = {"kind": "sine", "steps": 3}
+    with pytest.raises(DataError, match="schedule of eps 'sine' is not usable; give one of warmup"):
+        EpsSchedule(**eps)
+    with pytest.raises(DataError, match="-3 steps is not usable"):
+        EpsSchedule("cosine", -3)
+    gamma: dict[str, Any] = {"kind": "up", "steps": 3, "eps": EpsSchedule("warmup", 0)}
+    with pytest.raises(DataError, match="schedule of gamma 'up' is not usable; give one of const"):
+        GammaSchedule(**gamma)
+    with pytest.raises(DataError, match="number of steps 0 is not usable"):
+        GammaSchedule("rising", 0, EpsSchedule("warmup", 0))
 
 
 def test_ramp_is_above_zero_at_once_and_one_after_its_steps() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from lsa_onnx.errors import DataError
+from lsa_trainer.option_checks import PUBLISHED
 from lsa_trainer.training.state import require_same_options
 
 RECORD: dict[str, Any] = {
@@ -34,6 +35,12 @@ def test_the_first_difference_is_named(changes: dict[str, Any], named: str) -> N
         f"the run in this folder has {named}; go on with the same options, or start anew with --fresh "
         "or in another folder"
     )
+
+
+def test_a_run_of_before_an_option_goes_on_where_the_option_changes_nothing() -> None:
+    require_same_options(RECORD, {**RECORD, **PUBLISHED})
+    with pytest.raises(DataError, match=r"has inner = None and this one 'cm'; go on"):
+        require_same_options(RECORD, {**RECORD, **PUBLISHED, "inner": "cm"})
 
 
 def test_what_only_the_saved_run_has_is_a_difference() -> None:

@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from lsa_onnx.attacks import BALLS, Norm, parse_eps
+from lsa_onnx.attacks import Norm
 from lsa_onnx.attacks.choices import unknown
 from lsa_onnx.attacks.registry import ATTACKS
 from lsa_onnx.errors import DataError
 from lsa_onnx.inputs import parse_hold
 from lsa_onnx.scan.options import DEFAULT_EPS, ScanOptions, SubjectOptions
+from lsa_trainer.option_checks import (
+    BASES,
+    DEFAULT_LR,
+    INNERS,
+    OPTIMIZERS,
+    PRECISIONS,
+    BatchNorm,
+    check_training,
+)
 from lsa_trainer.option_values import settle, typed
-from lsa_trainer.training.schedules import KINDS
 
-BatchNorm = Literal["frozen", "clean", "all"]
-# Their names alone: the objectives themselves need torch, which the help of the command line does without.
-BASES = ("standard", "at-fgsm", "at-pgd", "at-fast", "at-apgd", "at-trades")
-DEFAULT_LR: Mapping[str, float] = {"adamw": 1e-3, "sgd": 1e-2}
-OPTIMIZERS = tuple(DEFAULT_LR)
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+__all__ = [
+    "BASES",
+    "DEFAULT_LR",
+    "INNERS",
+    "OPTIMIZERS",
+    "PRECISIONS",
+    "HardenOptions",
+    "TrainingOptions",
+    "read_record",
+]
+
 # The attack of the verdict takes so many steps at least, and so many times those of the training attack.
 _LEAST_VERIFY_STEPS = 30
 _STRONGER = 3
@@ -39,8 +51,15 @@ class TrainingOptions:
 
     Attributes:
         base: Of the objective: one of ``lsa_trainer.objectives.BASES``.
-        gamma: Weight of the layer-wise term: a number (0 for none), "auto", or TENSOR=NUMBER,...; kept as
-            text.
+        inner: What the training attack maximises, one of ``INNERS``: "auto" for what the base wants, "ce",
+            "margin", "dlr", "kl" (the divergence from the clean answer), "cm" (Σ_l CM_l of the regularised
+            layers) or "ce+cm" (what the step minimises, J + Σ_l γ_l · CM_l). See ``objectives.inner``.
+        clean_weight: W of J = (1 − W) · J(x̂) + W · J(x), 0 to 1 (0.5 of Goodfellow et al. 2015); for bases
+            that have no loss at x of their own.
+        gamma: Weight of the layer-wise term: a number (0 for none), "auto", "auto:SHARE" (of J), or
+            TENSOR=NUMBER,...; kept as text.
+        gamma_schedule: How γ changes over the run, one of ``schedules.GAMMA_KINDS``.
+        lr_power: The layer-wise term is of CM to this power, 1 (Khalooei et al. 2023) or 2.
         detach_clean: Take φ(x) as a constant in the layer-wise term.
         beta: Weight of the drift, of at-trades.
         label_smoothing: Share of the target that is spread over all classes.
@@ -50,6 +69,8 @@ class TrainingOptions:
         steps: Gradient steps of the training attack.
         step_size: Of one of them, as ``eps``; ``None`` for the attack's own.
         eps_warmup: Share of the run in which ε grows to its value.
+        eps_schedule: How it grows, and whether each sample has an ε of its own: one of
+            ``schedules.EPS_KINDS``.
         epochs: Passes over the training samples.
         batch_size: Samples per step, over all processes.
         optimizer: "adamw" or "sgd".
@@ -80,7 +101,11 @@ class TrainingOptions:
     """
 
     base: str = "at-pgd"
+    inner: str = "auto"
+    clean_weight: float = 0.0
     gamma: str = "auto"
+    gamma_schedule: str = "constant"
+    lr_power: int = 1
     detach_clean: bool = False
     beta: float = 6.0
     label_smoothing: float = 0.0
@@ -89,6 +114,7 @@ class TrainingOptions:
     steps: int = 7
     step_size: str | None = None
     eps_warmup: float = 0.3
+    eps_schedule: str = "warmup"
     epochs: int = 5
     batch_size: int = 128
     optimizer: Literal["adamw", "sgd"] = "adamw"
@@ -223,45 +249,6 @@ def read_record(
     return found
 
 
-def check_training(options: TrainingOptions) -> None:
-    """Hold every value to its range.
-
-    Raises:
-        DataError: One is outside of it.
-    """
-    for name, accepted in _CHOICES.items():
-        if getattr(options, name) not in accepted:
-            raise unknown(name.replace("_", "-"), getattr(options, name), accepted)
-    for name in ("steps", "batch_size", "validation_steps", "checkpoint_every", "epochs"):
-        _require(options, name, getattr(options, name) >= 1, "1 or more")
-    for name in ("eps_warmup", "warmup", "max_clean_drop", "label_smoothing"):
-        _require(options, name, 0 <= getattr(options, name) <= 1, "a share, 0 to 1")
-    for name in ("weight_decay", "clip", "beta", "crop"):
-        _require(options, name, 0 <= getattr(options, name) <= _MOST, f"0 to {_MOST:g}")
-    _require(options, "ema", 0 <= options.ema < 1, "0 or more and less than 1")
-    _require(options, "momentum", 0 <= options.momentum < 1, "0 or more and less than 1")
-    every = options.validate_every
-    _require(options, "validate_every", 0 < every < math.inf, "more than 0 epochs")
-    usable = options.lr is None or 0 < options.lr <= _MOST
-    _require(options, "lr", usable, f"more than 0, {_MOST:g} at most")
-    _require(options, "patience", options.patience is None or options.patience >= 1, "1 or more")
-    for text in (options.eps, options.step_size):
-        if text is not None:
-            parse_eps(text, 1.0)
-
-
-# Far beyond any use, and still a number of single precision.
-_MOST = 1e30
-_CHOICES: Mapping[str, Collection[str]] = {
-    "base": BASES,
-    "norm": BALLS,
-    "optimizer": OPTIMIZERS,
-    "schedule": KINDS,
-    "batch_norm": get_args(BatchNorm),
-    "precision": PRECISIONS,
-}
-
-
 def _able(attack: str, norm: Norm) -> str:
     """``attack``, or where none is named the default one, that works in ``norm``."""
     able = [name for name, kind in ATTACKS.items() if norm in kind.norms]
@@ -275,12 +262,6 @@ def _able(attack: str, norm: Norm) -> str:
             f"{', '.join(able)}, or leave it out"
         )
     return attack
-
-
-def _require(options: TrainingOptions, name: str, holds: bool, accepted: str) -> None:
-    if not holds:
-        flag = "--" + name.replace("_", "-")
-        raise DataError(f"{flag} {getattr(options, name)} is not usable; give {accepted}")
 
 
 def _plain(value: Any, path: Callable[[str], str]) -> Any:

@@ -11,6 +11,7 @@ import torch
 
 from lsa_onnx.attacks import (
     BALLS,
+    Answer,
     Ball,
     Goal,
     Norm,
@@ -22,15 +23,21 @@ from lsa_onnx.attacks import (
     fgsm,
     trades,
 )
+from lsa_onnx.attacks.arrays import displaced
 from lsa_onnx.attacks.choices import unknown
 from lsa_onnx.attacks.fast import STEP_SHARE
 from lsa_onnx.attacks.pgd import ascend, default_step
 from lsa_onnx.errors import DataError
 from lsa_onnx.rewrite.objectives import CLASS_KINDS, Kind
+from lsa_trainer.objectives.rows import wide
 
 Algorithm: TypeAlias = Literal["fgsm", "pgd", "fast", "trades", "apgd"]
+# What only training climbs, see ``objectives.inner``: Σ_l CM_l, and all that is minimised.
+LayerAim: TypeAlias = Literal["cm", "ce+cm"]
+Aim: TypeAlias = Kind | LayerAim
 
 STEPS = 10
+LAYER_AIMS: tuple[LayerAim, ...] = get_args(LayerAim)
 # Share of the way to a random point of the ball, from where ascent of a distance starts.
 _NEARBY = 0.1
 _WITHOUT_STEP_SIZE = ("fgsm", "apgd")
@@ -63,7 +70,7 @@ class TrainingAttack:
     step_size: float | None = None
     low: float = 0.0
     high: float = 1.0
-    objective: Kind | None = None
+    objective: Aim | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Algorithm):
@@ -76,9 +83,14 @@ class TrainingAttack:
         self._check_step_size()
 
     @property
-    def aim(self) -> Kind:
+    def aim(self) -> Aim:
         """The objective that the oracle should have."""
         return self.objective or ("kl" if self.kind == "trades" else "ce")
+
+    @property
+    def leaves_clean(self) -> bool:
+        """Whether it leads away from the model's own answer for x, not from what that should be."""
+        return self.aim == "kl" or (self.aim == "output" and self.kind == "trades")
 
     def __call__(
         self,
@@ -87,6 +99,7 @@ class TrainingAttack:
         goal: Goal,
         numbers: Randomness,
         eps_scale: float = 1.0,
+        shares: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Perturb a batch.
 
@@ -96,6 +109,7 @@ class TrainingAttack:
             goal: What the objective aims at.
             numbers: For random starts; new ones for each epoch.
             eps_scale: Of eps and of the step size, 0 or more: below 1 while training warms up.
+            shares: Of that, the share that each sample has, shape (n,), 0 to 1; ``None`` for all of it.
 
         Returns:
             Perturbed inputs, shape and type of ``x``, detached, within [low, high]; ``x`` itself where
@@ -118,7 +132,10 @@ class TrainingAttack:
             return clean
         ball = BALLS[self.norm](eps, self.low, self.high)
         with torch.no_grad():
-            return self._search(oracle, clean, goal, ball, numbers)
+            if shares is None:
+                return self._search(oracle, clean, goal, ball, numbers)
+            nearer = _Nearer(oracle, clean, ball, shares)
+            return nearer.seen(self._search(nearer, clean, goal, ball, numbers))
 
     def _search(
         self, oracle: Oracle, x: torch.Tensor, goal: Goal, ball: Ball, numbers: Randomness
@@ -126,7 +143,7 @@ class TrainingAttack:
         given = (oracle, x, goal, ball)
         if self.kind == "fgsm":
             # Objectives that measure how far the answer moves have no gradient at x itself.
-            nearby = None if self.aim in CLASS_KINDS else numbers
+            nearby = None if self._sloped_at_clean else numbers
             return fgsm(*given, numbers=nearby)
         if self.kind == "fast":
             share = STEP_SHARE if self.step_size is None else self.step_size / self.eps
@@ -140,11 +157,18 @@ class TrainingAttack:
 
     def _start(self, x: torch.Tensor, ball: Ball, numbers: Randomness) -> torch.Tensor:
         """Where PGD starts from: a random point of the ball or, to climb a distance, one near ``x``."""
+        if self.aim == "ce+cm":
+            return x
         start = ball.random_start(x, numbers)
-        if self.aim in CLASS_KINDS:
+        if self._sloped_at_clean:
             return start
         # A distance has a valley: from beyond it, ascent would end on the side that is less far off.
         return ball.project(x + _NEARBY * (start - x), x)
+
+    @property
+    def _sloped_at_clean(self) -> bool:
+        """Whether there is a way up from x itself."""
+        return self.aim in CLASS_KINDS or self.aim == "ce+cm"
 
     def _step(self, ball: Ball) -> float:
         """The length of a step in ``ball``, in units of x."""
@@ -163,6 +187,37 @@ class TrainingAttack:
             )
         if not (math.isfinite(size) and size > 0):
             raise DataError(f"step size {size:g} of {self.kind!r} is not usable; give more than 0")
+
+
+@dataclass(frozen=True)
+class _Nearer:
+    """An oracle that sees x + s · (u − x) where it is asked about u, each sample with a share s of its own.
+
+    So an attack on the ball of ε climbs what there is in that of s · ε, with steps and starts that shrink
+    along. The range of inputs shrinks as well, which matters only to elements that are nearer to an end
+    of it than ε, and not at that end: they go s times as far as they might.
+    """
+
+    oracle: Oracle
+    x: torch.Tensor
+    ball: Ball
+    shares: torch.Tensor
+
+    def __call__(self, x: torch.Tensor, y: Goal, *, gradient: bool = True) -> Answer:
+        """See ``attacks.Oracle``."""
+        said = self.oracle(self.seen(x), y, gradient=gradient)
+        if said.gradient is None:
+            return said
+        return said._replace(gradient=self._share(said.gradient) * said.gradient)
+
+    def seen(self, u: torch.Tensor) -> torch.Tensor:
+        """The point x + s · (u − x), no farther from x than that after rounding."""
+        moved = wide(u) - wide(self.x)
+        near: torch.Tensor = displaced(self.x, self._share(moved) * moved)
+        return near.clamp(self.ball.low, self.ball.high)
+
+    def _share(self, like: torch.Tensor) -> torch.Tensor:
+        return self.shares.to(like.dtype).reshape(-1, *[1] * (like.ndim - 1))
 
 
 def _last_point(

@@ -22,13 +22,19 @@ _SPREAD = 5.0
 
 
 class Criterion(Protocol):
-    """Distances of outputs; each output has shape (n, ...), each distance shape ()."""
+    """Distances of outputs, each of shape (n, ...): as means, shape (), and of each sample, shape (n,)."""
 
     def fit(self, outputs: Tensors, y: torch.Tensor | Tensors) -> torch.Tensor:
         """How far ``outputs`` are from what they should be."""
 
     def drift(self, clean: Tensors, perturbed: Tensors) -> torch.Tensor:
         """How far the outputs for perturbed inputs are from those for clean ones."""
+
+    def distances(self, outputs: Tensors, y: torch.Tensor | Tensors) -> torch.Tensor:
+        """What ``fit`` is the mean of."""
+
+    def drifts(self, clean: Tensors, perturbed: Tensors) -> torch.Tensor:
+        """What ``drift`` is the mean of."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,16 @@ class ClassLoss:
         log_p, log_q = (self.logits(outputs).log_softmax(1) for outputs in (clean, perturbed))
         return functional.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
 
+    def distances(self, outputs: Tensors, y: torch.Tensor | Tensors) -> torch.Tensor:
+        """See ``fit``."""
+        z, smoothing = self.logits(outputs), self.label_smoothing
+        return functional.cross_entropy(z, y, label_smoothing=smoothing, reduction="none")
+
+    def drifts(self, clean: Tensors, perturbed: Tensors) -> torch.Tensor:
+        """See ``drift``."""
+        log_p, log_q = (self.logits(outputs).log_softmax(1) for outputs in (clean, perturbed))
+        return functional.kl_div(log_q, log_p, reduction="none", log_target=True).sum(1)
+
 
 @dataclass(frozen=True)
 class OutputLoss:
@@ -109,6 +125,10 @@ class OutputLoss:
     def drift(self, clean: Tensors, perturbed: Tensors) -> torch.Tensor:
         """See ``Criterion.drift``."""
         return self.distances(perturbed, clean).mean()
+
+    def drifts(self, clean: Tensors, perturbed: Tensors) -> torch.Tensor:
+        """See ``Criterion.drifts``."""
+        return self.distances(perturbed, clean)
 
 
 def variance_scale(targets: torch.Tensor) -> float:

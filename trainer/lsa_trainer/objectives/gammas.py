@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from lsa_onnx.errors import DataError
 
 AUTO = "auto"
+_AUTO_OF = "auto:"
 # Of the base loss. On 4,000 validation images each of two CIFAR-10 models, 0.5 gave about the robust accuracy of 0.1
 # (54.1 and 40.5 % against 54.4 and 40.1 %), and less clean (71.3 and 62.0 % against 71.8 and 64.0 %).
 SHARE = 0.1
@@ -15,7 +16,7 @@ SHARE = 0.1
 _MOST = 100.0
 # Layers that a message names.
 _LISTED = 12
-_ACCEPTED = "give one number of 0 or more, 'auto', or TENSOR=NUMBER for every layer, with commas"
+_ACCEPTED = "give one number of 0 or more, 'auto', 'auto:SHARE', or TENSOR=NUMBER for every layer, with commas"
 
 
 def parse_gamma(text: str, layers: Sequence[str]) -> dict[str, float] | None:
@@ -25,17 +26,18 @@ def parse_gamma(text: str, layers: Sequence[str]) -> dict[str, float] | None:
     entry the longest of them that is followed by '=' is taken.
 
     Args:
-        text: One number for all layers; ``auto``; or ``TENSOR=NUMBER`` for each, separated by commas.
+        text: One number for all layers; what ``auto_share`` reads; or ``TENSOR=NUMBER`` for each, separated by
+            commas.
         layers: The layers that are regularised, by the ONNX names of their tensors.
 
     Returns:
-        Layer → γ, in the order of ``layers``; ``None`` for ``auto``, see ``balance``.
+        Layer → γ, in the order of ``layers``; ``None`` where γ is to be measured, see ``balance``.
 
     Raises:
         DataError: It is none of these, a weight is negative, or a layer is unknown, missing or given twice.
     """
     cleaned = text.strip()
-    if cleaned == AUTO:
+    if auto_share(cleaned) is not None:
         return None
     number = _number(cleaned)
     if number is not None:
@@ -47,6 +49,27 @@ def parse_gamma(text: str, layers: Sequence[str]) -> dict[str, float] | None:
             f"gamma {text!r} says nothing of layer {missing[0]!r}; {_ACCEPTED}, or regularise fewer layers"
         )
     return {name: found[name] for name in layers}
+
+
+def auto_share(text: str) -> float | None:
+    """The share of J that LR is to start as: of ``auto`` ``SHARE``, of ``auto:0.3`` 0.3; else ``None``.
+
+    Raises:
+        DataError: What follows ``auto:`` is not a number above 0.
+    """
+    cleaned = text.strip()
+    if cleaned == AUTO:
+        return SHARE
+    # A tensor may have such a name.
+    if not cleaned.startswith(_AUTO_OF) or "=" in cleaned:
+        return None
+    share = _number(cleaned.removeprefix(_AUTO_OF))
+    if share is None or not 0 < share < math.inf:
+        raise DataError(
+            f"gamma {text!r} holds no share of the base loss; give one above 0 after 'auto:', such as "
+            f"auto:{SHARE:g}, or 0 alone for no layer-wise term"
+        )
+    return share
 
 
 def require_gamma(text: str, tensors: Sequence[str]) -> None:
@@ -65,19 +88,20 @@ def require_gamma(text: str, tensors: Sequence[str]) -> None:
         _checked(number, text)
     elif not cleaned:
         raise DataError(f"gamma {text!r} is empty; {_ACCEPTED}")
-    elif cleaned != AUTO:
+    elif auto_share(cleaned) is None:
         _entries(cleaned, tensors)
 
 
 def balance(base_loss: float, cms: Mapping[str, float], share: float = SHARE) -> dict[str, float]:
     """Weights under which LR starts as ``share`` of J, and every layer contributes the same.
 
-    γ_l = share · J / (|MVL| · CM_l). A layer that hardly moves would get a weight without bound: no weight
-    is more than 100 times that of the layer that moves most.
+    γ_l = share · J / (|MVL| · CM_l), with the mean square of CM in place of CM_l where LR has the squares. A
+    layer that hardly moves would get a weight without bound: no weight is more than 100 times that of the
+    layer that moves most.
 
     Args:
         base_loss: J before training, the mean over some batches.
-        cms: Layer → CM_l on the same batches.
+        cms: Layer → what γ_l weighs, on the same batches.
         share: LR over J at the start.
 
     Raises:

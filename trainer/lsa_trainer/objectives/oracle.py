@@ -77,7 +77,7 @@ class TorchOracle:
         with torch.enable_grad():
             point = x.detach().requires_grad_()
             said = self._judged(point, y)
-            slope = self._gradient(said, point)
+            slope = input_gradient(self.kind, said.source, point, said.slope)
         margin = None if said.margin is None else said.margin.detach()
         return Answer(said.loss.detach(), slope, margin)
 
@@ -136,16 +136,30 @@ class TorchOracle:
     def _oriented(self, logits: torch.Tensor) -> torch.Tensor:
         return -wide(logits) if self.lowest_wins else wide(logits)
 
-    def _gradient(self, said: _Judged, point: torch.Tensor) -> torch.Tensor:
-        gradient = None
-        if said.source.requires_grad:
-            (gradient,) = torch.autograd.grad(said.source, point, said.slope, allow_unused=True)
-        if gradient is None:
-            raise ModelError(
-                f"objective {self.kind!r} has no gradient: no path leads from the model's answer back "
-                "to its input in torch; train with base 'standard', which needs no attack"
-            )
-        return gradient
+
+def input_gradient(
+    kind: str, source: torch.Tensor, point: torch.Tensor, slope: torch.Tensor | None = None
+) -> torch.Tensor:
+    """The gradient by ``point``.
+
+    Args:
+        kind: What the objective is called.
+        source: The sum of all losses, or what they follow from.
+        point: Inputs.
+        slope: Its derivative by ``source``, where that is not the sum itself.
+
+    Raises:
+        ModelError: ``source`` does not depend on ``point``.
+    """
+    gradient = None
+    if source.requires_grad:
+        (gradient,) = torch.autograd.grad(source, point, slope, allow_unused=True)
+    if gradient is None:
+        raise ModelError(
+            f"objective {kind!r} has no gradient: no path leads from the model's answer back "
+            "to its input in torch; train with base 'standard', which needs no attack"
+        )
+    return gradient
 
 
 def _reference(index: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -49,6 +49,12 @@ class StepSpec:
         """Whether a step needs x̂."""
         return self.base.needs_adversarial or self.regularised is not None
 
+    def scaled(self, factor: float) -> StepSpec:
+        """The same with every γ times ``factor``."""
+        if factor == 1 or self.regulariser is None:
+            return self
+        return replace(self, regulariser=self.regulariser.scaled(factor))
+
 
 class Losses(NamedTuple):
     """The losses of one batch; what is not to be differentiated is detached.
@@ -58,6 +64,7 @@ class Losses(NamedTuple):
         base: J, shape (), detached.
         regulariser: LR, shape (), detached; ``None`` without.
         cms: Layer → CM_l, the mean over samples, shape (), detached.
+        terms: Layer → what γ_l weighs, see ``Regularisation``.
         clean: The first output for x, shape (n, ...), detached; ``None`` where J has no use for it.
         adversarial: That for x̂, likewise.
     """
@@ -66,6 +73,7 @@ class Losses(NamedTuple):
     base: torch.Tensor
     regulariser: torch.Tensor | None
     cms: dict[str, torch.Tensor]
+    terms: dict[str, torch.Tensor]
     clean: torch.Tensor | None
     adversarial: torch.Tensor | None
 
@@ -100,6 +108,7 @@ def losses(
         base=base.detach(),
         regulariser=None if term is None else term.total.detach(),
         cms={} if term is None else term.cms,
+        terms={} if term is None else term.terms,
         clean=_first(clean, spec) if spec.base.needs_clean else None,
         adversarial=_first(adversarial, spec),
     )

@@ -18,7 +18,7 @@ from lsa_trainer.training.averaging import Average
 from lsa_trainer.training.checkpoint import Checkpoint
 from lsa_trainer.training.minibatches import Material, Minibatches
 from lsa_trainer.training.opponent import Opponent
-from lsa_trainer.training.schedules import Schedule
+from lsa_trainer.training.schedules import GammaSchedule, Schedule
 from lsa_trainer.training.setup import (
     attack_for,
     attack_to_validate_with,
@@ -83,7 +83,11 @@ def assemble(
     minibatches = Minibatches(material, opponent, attack_for(options, job), options, fabric)
     net, optimizer = _shared(job, options, fabric)
     alone = _layers_alone(job, options, net)
-    schedule = _schedule(options, minibatches.total)
+    kind, total = options.gamma_schedule, minibatches.total
+    schedules = (
+        _schedule(options, total),
+        GammaSchedule(kind, total, minibatches.eps),  # type: ignore[arg-type]
+    )
     return Parts(
         minibatches=minibatches,
         criterion=criterion,
@@ -94,7 +98,7 @@ def assemble(
             criterion,
             exact_batching=_shares_a_pass(job, material, options),
         ),
-        stepper=Stepper(job, net, alone, minibatches, schedule, options, fabric),
+        stepper=Stepper(job, net, alone, minibatches, *schedules, options, fabric),
         validator=Validator(
             opponent,
             material.validation,

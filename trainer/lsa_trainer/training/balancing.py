@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from lsa_trainer.objectives import Losses, StepSpec, balance, losses, parse_gamma
+from lsa_trainer.objectives import SHARE, Losses, StepSpec, auto_share, balance, losses, parse_gamma
 from lsa_trainer.trainee import Job, Trainee
 from lsa_trainer.training.minibatches import Minibatches
 
@@ -31,7 +31,8 @@ def layer_weights(
         text: See ``objectives.parse_gamma``.
         job: The model and its layers.
         minibatches: Of the run.
-        specify: The objective under given weights.
+        specify: The objective under given weights; γ is measured with all of them 1, also for an attack that
+            climbs the term.
         fabric: Averages over processes.
 
     Raises:
@@ -42,27 +43,29 @@ def layer_weights(
         return {}
     given = parse_gamma(text, layers)
     if given is None:
-        given = _balanced(job, minibatches, specify(dict.fromkeys(layers, 1.0)), fabric)
+        found = _measures(job, minibatches, specify(dict.fromkeys(layers, 1.0)), fabric)
+        given = balance(*found, auto_share(text) or SHARE)
     return {name: gamma for name, gamma in given.items() if gamma > 0}
 
 
-def _balanced(
+def _measures(
     job: Job, minibatches: Minibatches, spec: StepSpec, fabric: Fabric
-) -> dict[str, float]:
+) -> tuple[float, dict[str, float]]:
+    """J, and what γ weighs of each layer: means over some minibatches."""
     net = job.trainee.reading([*job.outputs, *job.layers])
     net.eval()
     found = [_measured(net, job, minibatches, spec, step) for step in range(_MEASURED)]
-    rows = [[each.base, *(each.cms[name] for name in job.layers)] for each in found]
+    rows = [[each.base, *(each.terms[name] for name in job.layers)] for each in found]
     table = torch.tensor([[float(value) for value in row] for row in rows], dtype=torch.float64)
-    base, *cms = fabric.all_reduce(table.mean(0)).tolist()
-    return balance(base, dict(zip(job.layers, cms, strict=True)))
+    base, *terms = fabric.all_reduce(table.mean(0)).tolist()
+    return base, dict(zip(job.layers, terms, strict=True))
 
 
 def _measured(
     net: Trainee, job: Job, minibatches: Minibatches, spec: StepSpec, step: int
 ) -> Losses:
-    """J and the CMs of a minibatch under the whole of ε, with the weights as they are."""
-    batch = minibatches.at(step, eps_scale=1.0)
+    """The losses of a minibatch under the whole of ε, with the weights as they are."""
+    batch = minibatches.at(step, spec, eps_scale=1.0)
     held = tuple(batch.part.extra.values())
     with torch.no_grad():
         return losses(

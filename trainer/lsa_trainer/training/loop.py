@@ -24,7 +24,7 @@ from lsa_trainer.training.assembly import assemble
 from lsa_trainer.training.balancing import layer_weights
 from lsa_trainer.training.checkpoint import Checkpoint
 from lsa_trainer.training.minibatches import Material
-from lsa_trainer.training.reporting import Reporter, step_values
+from lsa_trainer.training.reporting import Reporter, beyond_published, step_values
 from lsa_trainer.training.setup import made_once
 from lsa_trainer.training.state import State, write
 from lsa_trainer.training.validation import Scores
@@ -126,7 +126,7 @@ class _Run:
         """Train."""
         started = time.perf_counter()
         state = self._state
-        self._reporter.say(*self._resumed)
+        self._reporter.say(*self._resumed, *beyond_published(self._options))
         if not state.history:
             self._begin()
         spec = self._parts.specify(state.fixed["gammas"])
@@ -183,7 +183,7 @@ class _Run:
         done = self._parts.stepper.step(self._state, spec)
         if done.unreached:
             self._reporter.say(f"no gradient reaches {', '.join(done.unreached)} in the first step")
-        values = step_values(self._job, done.losses, done.batch, done.lr, self._fabric)
+        values = step_values(self._job, done, self._fabric)
         self._reporter.stepped(self._state.step, values)
 
     def _validate(self) -> None:

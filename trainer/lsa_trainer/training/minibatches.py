@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from lsa_trainer.objectives import TrainingAttack
+from lsa_trainer.objectives import StepSpec, TrainingAttack
 from lsa_trainer.options import TrainingOptions
 from lsa_trainer.training.augmentation import Augmentation
 from lsa_trainer.training.data import Batches, TrainingSet
 from lsa_trainer.training.opponent import Opponent
-from lsa_trainer.training.randomness import TorchRandomness, derived
-from lsa_trainer.training.schedules import Ramp
+from lsa_trainer.training.randomness import TorchRandomness, counter_uniform, derived
+from lsa_trainer.training.schedules import EpsSchedule
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 _ATTACK_STREAM = 41
+_SHARE_STREAM = 43
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Minibatch(NamedTuple):
         part: Samples, x augmented.
         targets: Their targets, one tensor for each output.
         x_adv: Their perturbed versions, shape of x; ``None`` where the objective needs none.
-        eps_scale: The share of ε that they had.
+        eps_scale: The share of ε that they had; at most, where each has its own.
     """
 
     part: TrainingSet
@@ -72,7 +73,7 @@ class Minibatches:
             material: The samples.
             opponent: The model as attacks ask it.
             attack: Makes x̂; ``None`` where nothing needs one.
-            options: Seed, batch size, warm-up of ε, augmentation.
+            options: Seed, batch size, schedule of ε, augmentation.
             fabric: Tells which part of a batch is this process's.
 
         Raises:
@@ -85,7 +86,8 @@ class Minibatches:
         count = len(material.training)
         self._batches = Batches(count, options.batch_size, options.seed, rank, world)
         self.total = options.epochs * self._batches.per_epoch
-        self._ramp = Ramp(round(options.eps_warmup * self.total))
+        growth = round(options.eps_warmup * self.total)
+        self._eps = EpsSchedule(options.eps_schedule, growth)  # type: ignore[arg-type]
         self._augment = Augmentation(
             options.seed, options.crop, options.flip, job.channel_axis, job.low
         )
@@ -95,9 +97,22 @@ class Minibatches:
         """Steps of an epoch."""
         return self._batches.per_epoch
 
-    def at(self, step: int, eps_scale: float | None = None) -> Minibatch:
-        """The minibatch of a step, counted from 0; x̂ is made with a given share of ε, or the step's."""
-        scale = self._ramp(step) if eps_scale is None else eps_scale
+    @property
+    def eps(self) -> EpsSchedule:
+        """The share of ε by step."""
+        return self._eps
+
+    def at(
+        self, step: int, spec: StepSpec | None = None, *, eps_scale: float | None = None
+    ) -> Minibatch:
+        """The minibatch of a step.
+
+        Args:
+            step: Counted from 0.
+            spec: What the step minimises, for attacks that climb it or its layers.
+            eps_scale: The share of ε that x̂ is made with; ``None`` for the step's.
+        """
+        scale = self._eps(step) if eps_scale is None else eps_scale
         index, epoch = self._batches.batch_at(step), self._batches.epoch_of(step)
         index = index.to(self._material.training.x.device)
         part = self._augmented(self._material.training.rows(index), index, epoch)
@@ -107,8 +122,17 @@ class Minibatches:
         seed = derived(self._options.seed, _ATTACK_STREAM, epoch)
         numbers = TorchRandomness(seed, _ATTACK_STREAM, index)
         with self._fabric.autocast():
-            x_adv = self._opponent.attacked(self._attack, part, targets, numbers, scale)
+            x_adv = self._opponent.attacked(
+                self._attack, part, targets, numbers, scale, self._shares(step, index), spec
+            )
         return Minibatch(part, targets, x_adv, scale)
+
+    def _shares(self, step: int, index: Tensor) -> Tensor | None:
+        """The share of the step's ε that each sample has, where that is drawn."""
+        if self._eps.kind != "random":
+            return None
+        seed = derived(self._options.seed, _SHARE_STREAM, step)
+        return counter_uniform(seed, _SHARE_STREAM, index, ())
 
     def _augmented(self, part: TrainingSet, index: Tensor, epoch: int) -> TrainingSet:
         x = self._augment(part.x, index, epoch)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
 from lsa_trainer.listener import TrainingListener
-from lsa_trainer.objectives import Losses
+from lsa_trainer.option_checks import PUBLISHED
+from lsa_trainer.options import TrainingOptions
 from lsa_trainer.trainee import Job
 from lsa_trainer.training.log import RunLog, TensorBoard
-from lsa_trainer.training.minibatches import Minibatch
 from lsa_trainer.training.opponent import predicted
+from lsa_trainer.training.stepper import Stepped
 from lsa_trainer.training.validation import Scores
 
 if TYPE_CHECKING:
@@ -99,10 +100,17 @@ class Reporter:
             log.write(step, event, values)
 
 
-def step_values(
-    job: Job, found: Losses, batch: Minibatch, lr: float, fabric: Fabric
-) -> dict[str, Any]:
+def beyond_published(options: TrainingOptions) -> Iterator[str]:
+    """How training differs from AT-LR as it was published, in a line if it does."""
+    found = {name: getattr(options, name) for name in PUBLISHED}
+    other = [f"{name} {found[name]}" for name, value in PUBLISHED.items() if found[name] != value]
+    if other:
+        yield f"beyond AT-LR as published: {', '.join(other)}"
+
+
+def step_values(job: Job, done: Stepped, fabric: Fabric) -> dict[str, Any]:
     """What a step found, over the samples of all processes; each of them must ask."""
+    found, batch = done.losses, done.batch
     known = {"loss": found.total, "base": found.base}
     if job.classes and found.adversarial is not None:
         right = predicted(found.adversarial, job.lowest_wins) == batch.targets[0]
@@ -113,7 +121,9 @@ def step_values(
     # Off the device, and through the processes, all at once: each time costs a wait.
     shared = numbers if fabric.world_size == 1 else fabric.all_reduce(numbers)
     plain = shared.tolist()
-    values = {**dict(zip(known, plain, strict=False)), "lr": lr, "eps_scale": batch.eps_scale}
+    values = dict(zip(known, plain, strict=False))
+    values |= {"lr": done.lr, "eps_scale": batch.eps_scale}
     if found.regulariser is not None:
+        values["gamma_scale"] = done.gamma_scale
         values["cm"] = dict(zip(found.cms, plain[len(known) :], strict=True))
     return values

@@ -1,4 +1,4 @@
-"""Learning rates and perturbation sizes over a run, as pure functions of the step."""
+"""Learning rates, perturbation sizes and γ over a run, as pure functions of the step."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from lsa_onnx.errors import DataError
 
 Kind: TypeAlias = Literal["constant", "cosine", "one-cycle", "step"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+EpsKind: TypeAlias = Literal["warmup", "cosine", "random"]
+EPS_KINDS: tuple[EpsKind, ...] = get_args(EpsKind)
+GammaKind: TypeAlias = Literal["constant", "rising", "falling", "with-eps"]
+GAMMA_KINDS: tuple[GammaKind, ...] = get_args(GammaKind)
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,73 @@ class Ramp:
     def __call__(self, step: int) -> float:
         """The factor at ``step``, counted from 0."""
         return min((step + 1) / (self.steps + 1), 1.0)
+
+
+@dataclass(frozen=True)
+class EpsSchedule:
+    """The share of ε that a step has.
+
+    * warmup: linearly to 1, which it has from then on;
+    * cosine: along half a cosine, slowest at both ends;
+    * random: as warmup, and each sample goes as far as a share of that which is drawn for it.
+
+    Attributes:
+        kind: See above.
+        steps: Until it is 1.
+
+    Raises:
+        DataError: One of these is not usable.
+    """
+
+    kind: EpsKind
+    steps: int
+
+    def __post_init__(self) -> None:
+        _require(
+            self.kind in EPS_KINDS, "schedule of eps", self.kind, f"one of {', '.join(EPS_KINDS)}"
+        )
+        Ramp(self.steps)
+
+    def __call__(self, step: int) -> float:
+        """The share at ``step``, counted from 0: above 0, 1 at most."""
+        share = Ramp(self.steps)(step)
+        return share if self.kind != "cosine" else (1 - math.cos(math.pi * share)) / 2
+
+
+@dataclass(frozen=True)
+class GammaSchedule:
+    """What γ is multiplied with at each step.
+
+    * constant: 1;
+    * rising: linearly from almost 0 at the first step to 1 at the last;
+    * falling: linearly from 1 at the first step to almost 0 at the last;
+    * with-eps: the share of ε that the step has.
+
+    Attributes:
+        kind: See above.
+        steps: Of the whole run.
+        eps: Of ε.
+
+    Raises:
+        DataError: One of these is not usable.
+    """
+
+    kind: GammaKind
+    steps: int
+    eps: EpsSchedule
+
+    def __post_init__(self) -> None:
+        kinds = f"one of {', '.join(GAMMA_KINDS)}"
+        _require(self.kind in GAMMA_KINDS, "schedule of gamma", self.kind, kinds)
+        _require(self.steps >= 1, "number of steps", self.steps, "1 or more")
+
+    def __call__(self, step: int) -> float:
+        """The factor at ``step``, counted from 0: above 0 within the run, 1 at most."""
+        if self.kind == "with-eps":
+            return self.eps(step)
+        if self.kind == "rising":
+            return min((step + 1) / self.steps, 1.0)
+        return 1.0 if self.kind == "constant" else max((self.steps - step) / self.steps, 0.0)
 
 
 @dataclass(frozen=True)

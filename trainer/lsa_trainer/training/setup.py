@@ -16,6 +16,8 @@ from lsa_onnx.attacks import parse_eps
 from lsa_onnx.errors import DataError, DeviceError, LsaError
 from lsa_trainer.objectives import (
     BASES,
+    LAYER_AIMS,
+    Aim,
     Base,
     ClassLoss,
     Criterion,
@@ -139,13 +141,15 @@ def attack_for(options: TrainingOptions, job: Job) -> TrainingAttack | None:
     """The attack that makes x̂; ``None`` where nothing needs one.
 
     Without a base that attacks, the layer-wise term still wants a x̂: that of PGD.
+
+    Raises:
+        DataError: The model has nothing of what the attack is to climb.
     """
     kind = BASES[options.base]  # type: ignore[index]
     if kind is None and not job.layers:
         return None
     width = job.high - job.low
     one_step = kind in ("fgsm", "fast")
-    objective = None if job.classes else "output"
     return TrainingAttack(
         kind=kind or "pgd",
         eps=parse_eps(options.eps, width),
@@ -154,12 +158,30 @@ def attack_for(options: TrainingOptions, job: Job) -> TrainingAttack | None:
         step_size=None if options.step_size is None else parse_eps(options.step_size, width),
         low=job.low,
         high=job.high,
-        objective=objective,  # type: ignore[arg-type]
+        objective=_aim(options.inner, job),
     )
 
 
+def _aim(inner: str, job: Job) -> Aim | None:
+    """What the attack is told to climb; ``None`` for what is its own."""
+    if inner == "auto":
+        return None if job.classes else "output"
+    if inner in LAYER_AIMS and not job.layers:
+        raise DataError(
+            f"--inner {inner!r} climbs the regularised layers, and there are none; name some with --mvl (fit: "
+            "layers), or give --inner auto"
+        )
+    if inner not in LAYER_AIMS and not job.classes:
+        raise DataError(
+            f"--inner {inner!r} needs a model with classes, and this one has none; give auto, which climbs the "
+            f"loss of its outputs, or {' or '.join(LAYER_AIMS)}"
+        )
+    return inner  # type: ignore[return-value]
+
+
 def attack_to_validate_with(options: TrainingOptions, job: Job) -> TrainingAttack:
-    """``attack_for``, also for a model that trains without attacks."""
+    """``attack_for``, also for a model that trains without attacks, and whatever it climbs in training."""
+    options = replace(options, inner="auto")
     found = attack_for(options, job) or attack_for(replace(options, base="at-pgd"), job)
     if found is None:
         raise ValueError("at-pgd is a base that attacks")
@@ -192,6 +214,8 @@ def specification(
     exact_batching: bool,
 ) -> StepSpec:
     """What a step minimises."""
-    base = Base(options.base, criterion, options.beta)  # type: ignore[arg-type]
-    term = LayerRegulariser(gammas, dict(job.layers), options.detach_clean) if gammas else None
+    name, weights = options.base, (options.beta, options.clean_weight)
+    base = Base(name, criterion, *weights)  # type: ignore[arg-type]
+    how = (options.detach_clean, options.lr_power)
+    term = LayerRegulariser(gammas, dict(job.layers), *how) if gammas else None
     return StepSpec(base=base, outputs=job.outputs, regulariser=term, exact_batching=exact_batching)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lsa_onnx.errors import DataError
+from lsa_trainer.option_checks import PUBLISHED
 from lsa_trainer.trainee import Job
 from lsa_trainer.training.alarms import Best, EarlyStop, OverfittingAlarm
 from lsa_trainer.training.averaging import Average
@@ -134,7 +135,8 @@ def require_same_options(saved: Mapping[str, Any], given: Mapping[str, Any]) -> 
         DataError: They differ; the first difference is named, in the order of ``given``.
     """
     for name in (*_SUBJECTS, *given, *saved):
-        if saved.get(name) != given.get(name):
+        # A checkpoint may be older than the option.
+        if saved.get(name, PUBLISHED.get(name)) != given.get(name):
             raise DataError(
                 f"the run in this folder has {name} = {saved.get(name)!r} and this one "
                 f"{given.get(name)!r}; go on with the same options, or {ANEW}"

@@ -18,7 +18,7 @@ from lsa_trainer.training.balancing import wanted
 from lsa_trainer.training.checkpoint import ANEW
 from lsa_trainer.training.minibatches import Minibatch, Minibatches
 from lsa_trainer.training.randomness import derived
-from lsa_trainer.training.schedules import Schedule
+from lsa_trainer.training.schedules import GammaSchedule, Schedule
 from lsa_trainer.training.state import State
 
 if TYPE_CHECKING:
@@ -41,11 +41,15 @@ class TrainingFailed(LsaError):
 
 
 class Stepped(NamedTuple):
-    """What a step did: its losses, its minibatch, its learning rate, and weights without a gradient."""
+    """What a step did: its losses, its minibatch, its rates, and weights without a gradient.
+
+    ``gamma_scale`` is what γ was multiplied with.
+    """
 
     losses: Losses
     batch: Minibatch
     lr: float
+    gamma_scale: float
     unreached: list[str]
 
 
@@ -59,6 +63,7 @@ class Stepper:
         layers_alone: The module up to the regularised layers, sharing its weights.
         minibatches: Of the run.
         schedule: Of the learning rate.
+        gamma_schedule: Of γ.
         options: Of the run.
         fabric: The processes.
     """
@@ -68,17 +73,23 @@ class Stepper:
     layers_alone: Any
     minibatches: Minibatches
     schedule: Schedule
+    gamma_schedule: GammaSchedule
     options: TrainingOptions
     fabric: Fabric
 
     def step(self, state: State, spec: StepSpec) -> Stepped:
         """x̂ ← Attack(F, x, y), then down J(θ, x̂, y) + LR(θ, x, x̂); ``state`` moves on.
 
+        Args:
+            state: Of the run.
+            spec: What is minimised under the whole of γ.
+
         Raises:
             TrainingFailed: The loss or its gradient is not finite, or no gradient reaches any weight.
         """
-        lr = self._set_lr(state)
-        batch = self.minibatches.at(state.step)
+        lr, gamma_scale = self._set_lr(state), self.gamma_schedule(state.step)
+        spec = spec.scaled(gamma_scale)
+        batch = self.minibatches.at(state.step, spec)
         self._seed(state.step)
         self.net.train()
         self.layers_alone.train()
@@ -97,7 +108,7 @@ class Stepper:
         if state.average is not None:
             state.average.update()
         state.step += 1
-        return Stepped(found, batch, lr, unreached)
+        return Stepped(found, batch, lr, gamma_scale, unreached)
 
     def _set_lr(self, state: State) -> float:
         base = state.optimizer.defaults["lr"]
