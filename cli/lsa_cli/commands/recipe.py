@@ -1,0 +1,146 @@
+"""``lsa-onnx recipe``: a published experiment, run through the tool."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lsa_cli.options import Parsed, device_option
+from lsa_cli.terminal import results
+from lsa_cli.training import require_training, training_terminal
+from lsa_onnx.errors import DataError
+from lsa_onnx.files import check_writable, write_atomically
+
+if TYPE_CHECKING:
+    from lsa_trainer.recipes import Ran, Recipe
+
+EXAMPLES = """\b
+Examples:
+  lsa-onnx recipe
+  lsa-onnx recipe moon-table2 -o moon --page moon/results.md
+  lsa-onnx recipe mnist-table3 -o mnist --data mnist.npz --rows 'Normal,AT-APGD*' --seeds 0
+  lsa-onnx recipe own.toml -o own --scale smoke
+"""
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """``0,1,2``.
+
+    Raises:
+        DataError: It is anything else.
+    """
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise DataError(f"{text!r} are no seeds; give whole numbers such as 0,1,2") from None
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    """Names or wildcards between commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+@click.command("recipe", epilog=EXAMPLES)
+@click.argument("name", required=False, metavar="[NAME|FILE.toml]")
+@click.option("-o", "--output", "work", metavar="WORK", help="Folder of all that is made.")
+@click.option("--list", "listed", is_flag=True, help="List the recipes that come with the tool.")
+@click.option("--data", metavar="PATH", help="Samples, for a recipe that does not make them.")
+@click.option(
+    "--seeds",
+    type=Parsed("N,N,...", parse_seeds),
+    metavar="N,N,...",
+    help="Seeds in place of the recipe's.",
+)
+@click.option(
+    "--rows",
+    type=Parsed("NAME,...", parse_names),
+    default="",
+    metavar="NAME,...",
+    help="Rows by name or wildcard.  [default: all]",
+)
+@click.option("--scale", metavar="NAME", help="A reduced run that the recipe has, such as smoke.")
+@click.option("--page", "page_path", metavar="FILE.md", help="Write the results as a page.")
+@device_option
+@click.option("-q", "--quiet", is_flag=True, help="No messages and no progress.")
+def command(
+    name: str | None,
+    work: str | None,
+    data: str | None,
+    seeds: tuple[int, ...] | None,
+    rows: tuple[str, ...],
+    scale: str | None,
+    page_path: str | None,
+    device: str,
+    *,
+    listed: bool,
+    quiet: bool,
+) -> None:
+    """Run a published experiment: train, export, scan, harden and evaluate, row by row.
+
+    What is done already in the folder WORK stays; a run that was interrupted goes on when the same
+    command is given again, and several processes may share the work. Without NAME, recipes are listed.
+    """
+    if name is None or listed:
+        _list()
+        return
+    from lsa_trainer.recipes import read_recipe, results_page
+
+    recipe = read_recipe(name, scale)
+    require_training()
+    if work is None:
+        raise DataError(f"recipe {name!r} needs a folder for what it makes; name one with -o")
+    if page_path is not None:
+        _require_page(page_path, work)
+    ran = _run(recipe, work, data, seeds, rows, device, quiet=quiet)
+    if ran.results:
+        text = results_page(ran.results)
+        if page_path is None:
+            click.echo(text, nl=False)
+        else:
+            write_atomically(page_path, text.encode("utf-8"))
+    ran.require_all()
+
+
+def _list() -> None:
+    from lsa_trainer.recipes import read_recipe, shipped
+
+    for name in shipped():
+        recipe = read_recipe(name)
+        results().print(f"[bold]{name}[/bold]  {recipe.source}: {recipe.title}", highlight=False)
+        told = f"{len(recipe.rows)} rows, {len(recipe.seeds)} seeds; "
+        results().print(
+            f"    {told}data {recipe.data.source or 'made'}; scales {', '.join(recipe.scales)}",
+            highlight=False,
+        )
+
+
+def _require_page(path: str, work: str) -> None:
+    """Fail before a long run; the page may lie in a folder that the run is going to make."""
+    parent = Path(path).parent
+    if parent == Path(work):
+        parent.mkdir(parents=True, exist_ok=True)
+    check_writable(path)
+
+
+def _run(
+    recipe: Recipe,
+    work: str,
+    data: str | None,
+    seeds: tuple[int, ...] | None,
+    rows: tuple[str, ...],
+    device: str,
+    *,
+    quiet: bool,
+) -> Ran:
+    """Run what is missing. torch is loaded here and not before."""
+    from lsa_trainer.recipes import run_recipe
+
+    # It tells of every process and precision that it sets up.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    with training_terminal(quiet=quiet, verbose=False) as terminal:
+        return run_recipe(
+            recipe, work, data=data, seeds=seeds, rows=rows, device=device, listener=terminal
+        )
