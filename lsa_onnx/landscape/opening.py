@@ -87,7 +87,7 @@ def open_models(
         raise DataError("there is no model; give the path of one or more ONNX files")
     opened = [open_one(model, options, device, listener) for model in models]
     for other in opened[1:]:
-        _require_alike(opened[0], other)
+        require_alike(opened[0].subject, other.subject)
     if device.note:
         listener.message(device.note)
     for number, each in enumerate(opened, start=1):
@@ -116,13 +116,12 @@ def open_one(
     return Opened(subject, head, running, clean, deployed, device, options.decision)
 
 
-def _require_alike(first: Opened, other: Opened) -> None:
+def require_alike(one: Subject, two: Subject) -> None:
     """That both mean the same by a sample and by a distance.
 
     Raises:
         DataError: They do not.
     """
-    one, two = first.subject, other.subject
     ranges = [(each.spec.low, each.spec.high) for each in (one, two)]
     if ranges[0] != ranges[1]:
         low, high = ranges[1]

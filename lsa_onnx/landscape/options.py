@@ -39,7 +39,7 @@ class LandscapeOptions(AttackOptions):
         proposals: What is regularised, each a surface: "none" (the base loss alone), "each" (every layer
             of the list alone), "mvl" (the whole list).
         mvl: The list, as names of tensors.
-        report: Path of a scan's JSON, whose MVL list is taken instead.
+        report: Path of a scan's JSON, whose MVL list is taken instead. Without either, the model is scanned.
         gamma: Weight of the layer-wise term, as hardening takes it.
 
     Raises:
@@ -70,6 +70,7 @@ class LandscapeOptions(AttackOptions):
         if self.space == "input":
             self._require_none_of_weights()
         else:
+            self._require_objective_of_training()
             self._require_proposals()
 
     @property
@@ -131,6 +132,13 @@ class LandscapeOptions(AttackOptions):
                     "or give --space weights"
                 )
 
+    def _require_objective_of_training(self) -> None:
+        if self.objective is not None:
+            raise DataError(
+                f"--objective {self.objective!r} is for --space input, and over weights it is what training "
+                "minimises; leave it out, or give --space input"
+            )
+
     def _require_proposals(self) -> None:
         accepted = ", ".join(PROPOSALS)
         unknown = [name for name in self.proposals if name not in PROPOSALS]
@@ -141,12 +149,6 @@ class LandscapeOptions(AttackOptions):
             raise DataError(
                 f"--mvl {','.join(self.mvl)} and --report {str(self.report)!r} both name the layers; "
                 "give one"
-            )
-        listed = [name for name in self.proposals if name != "none"]
-        if listed and not self.mvl and self.report is None:
-            raise DataError(
-                f"--proposals {','.join(listed)} needs the layers to regularise; give --report with a "
-                "scan's JSON, or --mvl with names of tensors"
             )
         if self.attack not in ATTACKS:
             raise DataError(

@@ -19,13 +19,14 @@ from lsa_onnx.errors import DataError
 
 T = TypeVar("T")
 
-Kind = Literal["report", "evaluation", "hardening", "landscape", "boundary"]
+Kind = Literal["report", "evaluation", "evaluations", "hardening", "landscape", "boundary"]
 
 _SHOWN_CHARACTERS = 60
 # What a document is called, and the command that makes it.
 _KINDS: dict[str, tuple[str, str]] = {
     "report": ("a report", "scan"),
     "evaluation": ("an evaluation", "evaluate"),
+    "evaluations": ("the evaluations of several models", "evaluate"),
     "hardening": ("a hardening", "harden"),
     "landscape": ("a landscape", "landscape"),
     "boundary": ("a decision boundary", "decision-boundary"),

@@ -59,4 +59,4 @@ class Evaluations:
             DataError: It is another document, of another schema version, has a missing or unknown
                 field, or a value of the wrong type.
         """
-        return decode_document(cls, values, "evaluation", EVALUATION_VERSION)
+        return decode_document(cls, values, "evaluations", EVALUATION_VERSION)

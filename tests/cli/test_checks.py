@@ -27,6 +27,7 @@ WORDS = {
     "decision-boundary": ["model.onnx", "--data", "data.npz", "-q"],
     "harden": ["model.onnx", "--data", "data.npz", "-o", "out.onnx"],
     "loop": ["model.onnx", "--data", "data.npz", "-o", "out.onnx"],
+    "tune": ["model.onnx", "--data", "data.npz", "-o", "best.toml"],
     "layers": ["model.onnx"],
     "expose": ["model.onnx", "-o", "out.onnx"],
     "diff": ["model.onnx", "two.onnx"],
@@ -65,8 +66,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Suspicious]:
 
 def test_every_command_that_takes_a_model_is_listed() -> None:
     assert sorted(WORDS) == sorted(CHECKED)
-    # The model of the demo is ours.
-    assert set(COMMANDS) - CHECKED == {"demo"}
+    # The models of the demo and of recipes are ours.
+    assert set(COMMANDS) - CHECKED == {"demo", "recipe"}
 
 
 @pytest.mark.parametrize("command", sorted(WORDS))

@@ -104,9 +104,9 @@ def test_a_picture_and_a_page_are_written(
             ["--mvl c0 is for --space weights"],
         ),
         (
-            ["model.onnx", "--data", "data.npz", "--space", "weights", "--proposals", "each"],
+            ["model.onnx", "--data", "data.npz", "--space", "weights", "--objective", "dlr"],
             2,
-            ["--proposals each needs the layers to regularise", "--report", "--mvl"],
+            ["--objective 'dlr' is for --space input", "leave it out"],
         ),
         (["rounds.onnx", "--data", "a5.npz"], 2, ["a5.npz"]),
         (["model.onnx", "--data", "data.npz", "--plot", "out.gif"], 2, ["'out.gif'", ".png"]),

@@ -36,7 +36,7 @@ SCAN = Path("scan.json")
         ({"gamma": "0.3"}, "--gamma 0.3 is for --space weights"),
         ({"space": "weights", "proposals": ("all",)}, "'all' is none; accepted are none, each, mvl"),
         ({"space": "weights", "proposals": ()}, "an empty list is none"),
-        ({"space": "weights", "proposals": ("none", "mvl")}, "--proposals mvl needs the layers"),
+        ({"space": "weights", "objective": "ce"}, "--objective 'ce' is for --space input"),
         ({"space": "weights", "mvl": ("a",), "report": SCAN}, "both name the layers; give one"),
         ({"space": "weights", "attack": "noise"}, "--attack 'noise' is not known; accepted are"),
         ({"samples": 0}, "--samples 0 is not usable"),

@@ -77,14 +77,14 @@ Examples:
 @click.option(
     "--proposals",
     metavar="P,P,...",
-    show_default="none; all with a list of layers",
-    help="Weights: what is regularised, each a surface: none, each (every listed layer alone), mvl (the "
-    "whole list).",
+    show_default="all",
+    help="Weights: what is regularised, each a surface: none, each (every layer alone), mvl (the whole "
+    "list).",
 )
 @click.option(
     "--report",
     type=click.Path(path_type=Path),
-    help="Weights: JSON of a scan, whose MVL list is taken.",
+    help="Weights: JSON of a scan, whose MVL list is taken.  [default: scan first]",
 )
 @click.option("--mvl", metavar="NAME,...", help="Weights: tensors to regularise, in its place.")
 @click.option(
@@ -130,7 +130,7 @@ def command(
         data=Path(data) if data is not None else None,
         range=range_,
         samples=DEFAULT_SAMPLES if samples is None else samples,
-        proposals=_proposals(proposals, listed=mvl is not None or rest["report"] is not None),
+        proposals=_proposals(proposals, rest["space"]),
         mvl=(mvl,) if mvl is not None else (),
         command=("lsa-onnx", *sys.argv[1:]),
         **rest,
@@ -154,10 +154,10 @@ def command(
     )
 
 
-def _proposals(text: str | None, *, listed: bool) -> tuple[str, ...]:
+def _proposals(text: str | None, space: str) -> tuple[str, ...]:
     """What was asked for, or all that can be drawn."""
     if text is None:
-        return PROPOSALS if listed else ("none",)
+        return PROPOSALS if space == "weights" else ("none",)
     return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib.resources import files
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from lsa_onnx.report.boundary import BOUNDARY_VERSION
 from lsa_onnx.report.decode import Kind
@@ -13,9 +13,7 @@ from lsa_onnx.report.evaluation import EVALUATION_VERSION
 from lsa_onnx.report.hardening import HARDENING_VERSION
 from lsa_onnx.report.landscape import LANDSCAPE_VERSION
 
-SchemaKind: TypeAlias = Kind | Literal["evaluations"]
-
-_VERSIONS: dict[SchemaKind, str] = {
+_VERSIONS: dict[Kind, str] = {
     "report": SCHEMA_VERSION,
     "evaluation": EVALUATION_VERSION,
     "evaluations": EVALUATION_VERSION,
@@ -25,7 +23,7 @@ _VERSIONS: dict[SchemaKind, str] = {
 }
 
 
-def load_schema(kind: SchemaKind = "report") -> dict[str, Any]:
+def load_schema(kind: Kind = "report") -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of the version that this tool writes, as a new dictionary.
 
     It holds all that it refers to, the whole schema of another document as well.
@@ -36,7 +34,7 @@ def load_schema(kind: SchemaKind = "report") -> dict[str, Any]:
     return schema
 
 
-def _read(kind: SchemaKind) -> dict[str, Any]:
+def _read(kind: Kind) -> dict[str, Any]:
     name = f"{kind}-{_VERSIONS[kind]}.json"
     schema: dict[str, Any] = json.loads(files(__name__).joinpath(name).read_text(encoding="utf-8"))
     return schema

@@ -14,6 +14,7 @@ from torch import Tensor
 from lsa_onnx.attacks.choices import unknown
 from lsa_onnx.errors import DataError
 from lsa_onnx.landscape import LandscapeOptions
+from lsa_onnx.landscape.opening import require_alike
 from lsa_onnx.scan import Listener
 from lsa_onnx.scan.options import SubjectOptions
 from lsa_onnx.scan.subject import Subject
@@ -141,7 +142,7 @@ def _open(
     known = set(module.tensor_names)
     proposals = first[0].proposals if first else []
     if first:
-        _require_alike(first[0].subject, subject)
+        require_alike(first[0].subject, subject)
     if not first or not known.issuperset(layers_of(proposals)):
         proposals = wanted_proposals(subject, module, options.proposals, how, listener)
     chosen = Chosen(layers_of(proposals), "proposed")
@@ -211,23 +212,3 @@ def _all_samples(prepared: Prepared) -> tuple[TrainingSet, list[Tensor]]:
     groups = (material.targets, material.validation_targets, prepared.verification_targets)
     targets = [torch.cat(each) for each in zip(*groups, strict=True)]
     return TrainingSet(torch.cat([p.x for p in parts]), None, extra), targets
-
-
-def _require_alike(one: Subject, other: Subject) -> None:
-    """That both mean the same by a sample and by a distance.
-
-    Raises:
-        DataError: They do not.
-    """
-    ranges = [f"{each.spec.low:g} to {each.spec.high:g}" for each in (one, other)]
-    names = [str(each.model.path) for each in (one, other)]
-    if ranges[0] != ranges[1]:
-        raise DataError(
-            f"{names[1]!r} declares the range {ranges[1]}, and {names[0]!r} {ranges[0]}; surfaces share axes, "
-            "so give one --range for all, or draw the models apart"
-        )
-    if one.dataset.fingerprint != other.dataset.fingerprint:
-        raise DataError(
-            f"{names[1]!r} reads other samples of {one.dataset.source!r} than {names[0]!r}; name the array that "
-            "all take with --x-key"
-        )
