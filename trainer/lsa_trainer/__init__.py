@@ -15,16 +15,24 @@ if TYPE_CHECKING:
     from lsa_trainer.module import load as load
     from lsa_trainer.options import HardenOptions as HardenOptions
     from lsa_trainer.options import TrainingOptions as TrainingOptions
+    from lsa_trainer.recipes import read_recipe as read_recipe
+    from lsa_trainer.recipes import run_recipe as run_recipe
     from lsa_trainer.training.loop import Trained as Trained
+    from lsa_trainer.tuning import TuningPlan as TuningPlan
+    from lsa_trainer.tuning import tune as tune
 
 _HOMES = {
     "HardenOptions": "options",
     "OnnxModule": "module",
     "Trained": "training.loop",
     "TrainingOptions": "options",
+    "TuningPlan": "tuning",
     "fit": "fitting",
     "harden": "hardening",
     "load": "module",
+    "read_recipe": "recipes",
+    "run_recipe": "recipes",
+    "tune": "tuning",
 }
 
 __all__ = list(_HOMES)
