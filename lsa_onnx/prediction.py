@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from lsa_onnx.errors import DataError
+from lsa_onnx.errors import DataError, ModelError
 from lsa_onnx.layers.operators import FLOAT_ELEMENTS
 from lsa_onnx.rewrite.graph import attribute, dimensions, producers
 
@@ -83,6 +83,28 @@ def model_head(model: Model, decision: Decision) -> Head | None:
             f"--decision binary needs an output of one float per sample, shape (n, 1) or (n,), and the outputs "
             f"of {str(model.path)!r} are {outputs}; use --decision max for one score per class, or none"
         )
+    return head
+
+
+def required_head(model: Model, decision: Decision, nothing: str, other: str) -> Head:
+    """As ``model_head``, for what cannot do without classes.
+
+    Args:
+        model: The model.
+        decision: How the user wants a class to be read.
+        nothing: What there is not without classes, a clause.
+        other: What does without them, likewise.
+
+    Raises:
+        DataError: The user wants no class to be read, or as ``model_head``.
+        ModelError: None is found.
+    """
+    if decision == "none":
+        raise DataError(f"--decision none reads no class, so {nothing}; leave it out; {other}")
+    head = model_head(model, decision)
+    if head is None:
+        advice = binary_advice(model)
+        raise ModelError(f"{str(model.path)!r} predicts no classes, so {nothing}; {advice}{other}")
     return head
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -17,17 +17,7 @@ from lsa_onnx.errors import DataError, LsaError
 from lsa_onnx.files import check_writable
 from lsa_onnx.inputs import sidecar_path
 from lsa_onnx.inputs.archives import IMAGE_SUFFIXES, Folder
-from lsa_onnx.report import (
-    Evaluations,
-    Report,
-    dumps,
-    print_evaluation,
-    print_evaluations,
-    print_report,
-    write_evaluation_html,
-    write_html,
-    write_json,
-)
+from lsa_onnx.report import dumps, write_json
 from lsa_onnx.stored import read_stored
 
 if TYPE_CHECKING:
@@ -71,92 +61,45 @@ def require_writable(
             raise DataError(f"{first} and {second} are both {path!r}; name two different files")
 
 
-def deliver(report: Report, json: str | None, html: str | None, *, verbose: bool = False) -> None:
-    """JSON alone on stdout for ``json == "-"``, else the terminal view; and files as asked for.
-
-    Files come first, so that a pager that is left early does not cost them. Where one cannot be
-    written, the results still appear before the error does.
+def require_distinct(models: Sequence[str]) -> None:
+    """Refuse a model that is given twice.
 
     Raises:
-        DataError: A file cannot be written; what was there before is intact.
+        DataError: One is.
     """
-    writers: dict[str, Callable[[str], None]] = {
-        "--json": partial(write_json, report),
-        "--html": partial(write_html, report),
-    }
-    failure = _written(writers, {"--json": json, "--html": html})
-    if json == "-":
-        click.echo(dumps(report), nl=False)
-    else:
-        print_report(report, results(), verbose=verbose)
-    if failure is not None:
-        raise failure
+    for first, second in itertools.combinations(models, 2):
+        if same_file(first, second):
+            again = "" if first == second else f", also as {second!r}"
+            raise DataError(f"{first!r} is given twice{again}; name each model once")
 
 
-def deliver_evaluations(
-    found: Evaluations, files: Mapping[str, str | None], *, several: bool
-) -> None:
-    """JSON alone on stdout for ``--json -``, else the terminal view; and files as asked for.
-
-    As in ``deliver``, files come first and the results appear where one cannot be written.
-
-    Args:
-        found: What came of at least one model.
-        files: ``--json``, ``--html`` and ``--plot`` → the file that it names, ``None`` for none.
-        several: Whether more than one model was asked for; one has a document of its own.
-
-    Raises:
-        DataError: A file cannot be written; what was there before is intact.
-    """
-    document = found if several else found.evaluations[0]
-    writers: dict[str, Callable[[str], None]] = {
-        "--json": partial(write_json, document),
-        "--html": partial(write_evaluation_html, found),
-        "--plot": partial(_draw_curves, found),
-    }
-    failure = _written(writers, files)
-    if files["--json"] == "-":
-        click.echo(dumps(document), nl=False)
-    elif several:
-        print_evaluations(found, results())
-    else:
-        print_evaluation(found.evaluations[0], results())
-    if failure is not None:
-        raise failure
-
-
-def deliver_figures(
+def deliver(
     document: Document,
     files: Mapping[str, str | None],
-    figures: Mapping[str, Callable[[str], None]],
+    writers: Mapping[str, Callable[[str], None]],
     show: Callable[[Console], None],
 ) -> None:
     """JSON alone on stdout for ``--json -``, else the terminal view; and files as asked for.
 
-    As in ``deliver``, files come first and the results appear where one cannot be written.
+    Files come first, so that a pager that is left early does not cost them. Where one cannot be
+    written, the results still appear before the error does.
 
     Args:
         document: What was found.
         files: Flag → the file that it names, ``None`` for none.
-        figures: Flag → what writes that file; ``--json`` is not among them.
+        writers: Flag → what writes that file; ``--json`` is not among them.
         show: Prints the terminal view.
 
     Raises:
         DataError: A file cannot be written; what was there before is intact.
     """
-    failure = _written({"--json": partial(write_json, document), **figures}, files)
+    failure = _written({"--json": partial(write_json, document), **writers}, files)
     if files["--json"] == "-":
         click.echo(dumps(document), nl=False)
     else:
         show(results())
     if failure is not None:
         raise failure
-
-
-def _draw_curves(found: Evaluations, path: str) -> None:
-    from lsa_onnx.report.figures.curves import draw_curves  # nobody else waits for matplotlib
-
-    draw_curves(found.evaluations, path)
 
 
 def _written(
@@ -181,6 +124,9 @@ def _files_of(models: Iterable[str | Path], *, deep: bool) -> Iterator[Path]:
     To know those, the models are read, which only pays where something could be overwritten.
     """
     for model in models:
+        # A folder's path such as "/" has no name to put another ending to; the run says what is wrong.
+        if not Path(model).name:
+            continue
         yield from (Path(model), sidecar_path(model))
         # What is no model has no such files; the run says what is wrong with it.
         with suppress(LsaError):

@@ -10,10 +10,9 @@ from lsa_onnx._version import __version__
 from lsa_onnx.attacks import check_eps, parse_eps
 from lsa_onnx.boundary.options import BoundaryOptions
 from lsa_onnx.boundary.plane import all_points, lay_grid, region, require_two_features
-from lsa_onnx.errors import ModelError
 from lsa_onnx.landscape.cautions import model_cautions
 from lsa_onnx.landscape.opening import Opened, open_models, shared_data, shared_input
-from lsa_onnx.prediction import Head, binary_advice
+from lsa_onnx.prediction import Head, required_head
 from lsa_onnx.report.boundary import Boundary, Region
 from lsa_onnx.report.sections import ReportWarning
 from lsa_onnx.runtime.devices import resolve_device
@@ -23,6 +22,8 @@ from lsa_onnx.scan.subject import Subject, open_subject
 
 # More would hide each other.
 DRAWN_SAMPLES = 2000
+_NO_BOUNDARY = "there is no boundary between them"
+_ANY_KIND = "`lsa-onnx landscape` shows how the outputs of models of any kind move"
 
 
 def decision_boundary(
@@ -44,10 +45,8 @@ def decision_boundary(
     listener = listener or Listener()
     device = resolve_device(options.device, options.libraries)
     # Before anything runs: most models are not of two features.
-    for model in models:
-        require_two_features(open_subject(str(model), options))
+    heads = [_head(open_subject(str(model), options), options) for model in models]
     opened = open_models(models, options, device, listener)
-    heads = [_head(each) for each in opened]
     subject = opened[0].subject
     eps = _eps(options, subject)
     points = all_points(subject)
@@ -77,19 +76,14 @@ def decision_boundary(
     )
 
 
-def _head(opened: Opened) -> Head:
-    """How a class is read.
+def _head(subject: Subject, options: BoundaryOptions) -> Head:
+    """How a class is read from a model of two features.
 
     Raises:
-        ModelError: None is.
+        LsaError: It is not of two features, or none is.
     """
-    if opened.head is None:
-        path, advice = str(opened.subject.model.path), binary_advice(opened.subject.model)
-        raise ModelError(
-            f"{path!r} predicts no classes, so there is no boundary between them; {advice}"
-            "`lsa-onnx landscape` shows how the outputs of models of any kind move"
-        )
-    return opened.head
+    require_two_features(subject)
+    return required_head(subject.model, options.decision, _NO_BOUNDARY, _ANY_KIND)
 
 
 def _eps(options: BoundaryOptions, subject: Subject) -> float | None:

@@ -16,7 +16,7 @@ from lsa_onnx.evaluation.cautions import evaluation_cautions
 from lsa_onnx.evaluation.gathering import attacked_at_once
 from lsa_onnx.evaluation.strengths import attack_series
 from lsa_onnx.evaluation.summaries import summarised
-from lsa_onnx.prediction import Head, binary_advice, model_head
+from lsa_onnx.prediction import Head, required_head
 from lsa_onnx.report.evaluation import AttackSummary, Evaluation, EvaluationRun
 from lsa_onnx.runtime.devices import Device, resolve_device
 from lsa_onnx.scan.adversary import open_adversary
@@ -37,6 +37,9 @@ from lsa_onnx.scan.listener import Listener
 from lsa_onnx.scan.options import EvaluationOptions
 from lsa_onnx.scan.promotion import announce_promotion
 from lsa_onnx.scan.subject import Subject, open_subject
+
+_NO_ACCURACY = "there is no accuracy to measure"
+_ANY_KIND = "`lsa-onnx scan` attacks models of any kind"
 
 
 def evaluate(
@@ -61,13 +64,7 @@ def evaluate(
     subject = open_subject(str(model), options)
     attacks = attack_series(options, subject.spec.low, subject.spec.high)
     strongest = [series[-1][0] for series in attacks]
-    head = model_head(subject.model, options.decision)
-    if head is None:
-        advice = "" if options.decision == "none" else binary_advice(subject.model)
-        raise ModelError(
-            f"{str(subject.model.path)!r} predicts no classes, so there is no accuracy to measure; "
-            f"{advice}`lsa-onnx scan` attacks models of any kind"
-        )
+    head = required_head(subject.model, options.decision, _NO_ACCURACY, _ANY_KIND)
     classes = declared_classes(subject, head)
     if subject.dataset.labels is not None and classes is not None:
         require_known_labels(subject.dataset.labels, classes)

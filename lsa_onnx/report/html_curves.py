@@ -62,8 +62,14 @@ def headline(models: Sequence[Model]) -> str:
         return f"{len(models)} models under attack"
     # The attack that leaves least is the one to believe.
     attack = min(scored, key=lambda name: statistics.mean(score for score, _ in scored[name]))
-    score, best = max(scored[attack])
-    return f"{best} keeps the most under {visible(attack)}: R&G {score:.1f}"
+    most = f"{max(score for score, _ in scored[attack]):.1f}"
+    best = [name for score, name in scored[attack] if f"{score:.1f}" == most]
+    under = f"under {visible(attack)}: R&G {most}"
+    if len(best) == len(models):
+        return f"{len(models)} models keep the same {under}"
+    if len(best) > 1:
+        return f"{', '.join(best[:-1])} and {best[-1]} keep the most {under}"
+    return f"{best[0]} keeps the most {under}"
 
 
 def _left(evaluation: Evaluation) -> str:

@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from lsa_onnx.report import text
-from lsa_onnx.report.terminal_landscape import audited_models
+from lsa_onnx.report.terminal_landscape import audited_models, print_left_out
 from lsa_onnx.report.terminal_paint import Painter
 from lsa_onnx.report.terminal_sections import print_sections, print_warnings
 from lsa_onnx.report.text import visible
@@ -40,6 +40,7 @@ def print_boundary(boundary: Boundary, console: Console) -> None:
         _print_region(boundary, region, paint)
     for region in boundary.regions[:_SHOWN_MAPS]:
         _print_map(boundary, region, paint)
+    print_left_out(len(boundary.regions) - _SHOWN_MAPS, "further map", "--json or --plot", paint)
     print_warnings(boundary.warnings, paint)
     print_sections(audited_models(boundary.models, boundary.data, boundary.input), paint)
 

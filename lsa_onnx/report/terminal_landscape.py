@@ -34,9 +34,7 @@ def print_landscape(landscape: Landscape, console: Console) -> None:
     for surface in landscape.surfaces[:_SHOWN_TABLES]:
         _print_table(landscape, surface, paint)
     left = len(landscape.surfaces) - _SHOWN_TABLES
-    if left > 0:
-        paint.line(f"{text.count(left, 'further surface')}: use --json, --plot or --html", "dim")
-        paint.line()
+    print_left_out(left, "further surface", "--json, --plot or --html", paint)
     print_warnings(landscape.warnings, paint)
     audited = audited_models(landscape.models, landscape.data, landscape.input)
     print_sections({**audited, "Run": _run_parts(landscape.run)}, paint)
@@ -50,7 +48,8 @@ def surface_name(landscape: Landscape, surface: Surface) -> str:
 
 def _print_title(landscape: Landscape, paint: Painter) -> None:
     where = "inputs" if landscape.space == "input" else "weights"
-    paint.line(f"Objective {visible(landscape.objective)} around {where}", "bold")
+    objective = visible(text.objective(landscape.objective))
+    paint.line(f"Objective {objective} around {where}", "bold")
     unit = _UNITS[landscape.space]
     for which, axis in zip(("down", "across"), landscape.axes, strict=True):
         low, high = axis.values[0], axis.values[-1]
@@ -153,6 +152,13 @@ def _shown(axis: Axis) -> list[int]:
     last = len(axis.values) - 1
     count = min(_SHOWN_POINTS, len(axis.values)) - 1
     return [round(step * last / count) for step in range(count + 1)]
+
+
+def print_left_out(left: int, what: str, flags: str, paint: Painter) -> None:
+    """Where to find the ``left`` ones for which a terminal has no room, if there are any."""
+    if left > 0:
+        paint.line(f"{text.count(left, what)}: use {flags}", "dim")
+        paint.line()
 
 
 def audited_models(

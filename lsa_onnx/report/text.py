@@ -14,6 +14,13 @@ MISSING = "—"
 
 _COMMON_ENDING = "_output_0"
 
+# What attacks call their objectives, in words.
+_OBJECTIVES = {
+    "ce": "unsaturated cross-entropy",
+    "dlr": "logit ratio (DLR)",
+    "kl": "KL divergence",
+}
+
 # Controls, direction marks, surrogates and line separators: what changes how other text is shown.
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
@@ -31,6 +38,11 @@ def visible(text: str) -> str:
 
 def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
+
+
+def objective(name: str) -> str:
+    """What is maximised, in words where there are some: else foreign text, to be escaped."""
+    return _OBJECTIVES.get(name, name)
 
 
 def shorten(text: str, width: int, measure: Callable[[str], int] = len, ellipsis: str = "…") -> str:

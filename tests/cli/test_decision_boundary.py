@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import jsonschema
@@ -52,12 +53,12 @@ def test_the_terminal_view_tells_accuracy_and_shares(cli: Cli, moons: Path) -> N
 
 
 def test_options_reach_the_document(cli: Cli, moons: Path) -> None:
+    shutil.copy(moons / "line.onnx", moons / "twin.onnx")
     done = cli(
-        "decision-boundary", "line.onnx", "line.onnx", "--data", "moons.npz", "--range=-2,2",
+        "decision-boundary", "line.onnx", "twin.onnx", "--data", "moons.npz", "--range=-2,2",
         "--points", 7, "--eps", "0.25", "--samples", 30, "--seed", 3, "--json", "-", *QUICK,
     )  # fmt: skip
     assert (done.code, done.err) == (0, "")
-    assert moons.exists()
     found = json.loads(done.out)
     jsonschema.Draft202012Validator(load_schema("boundary")).validate(found)
     assert (len(found["xs"]), len(found["ys"]), len(found["points"])) == (7, 7, 30)
@@ -82,6 +83,9 @@ def test_a_picture_is_written(cli: Cli, moons: Path) -> None:
         (["regressor.onnx", "--data", "moons.npz", "--range=-2,2"], 3, ["--decision binary"]),
         (["line.onnx", "--data", "moons.npz"], 2, ["moons.npz"]),
         (["line.onnx", "--data", "moons.npz", "--range=-2,2", "--extent=-3,3"], 2, ["--extent -3,3"]),
+        (["line.onnx", "line.onnx", "--data", "moons.npz"], 2, ["'line.onnx' is given twice"]),
+        (["line.onnx", "--data", "moons.npz", "--range=-2,2", "--decision", "none"], 2,
+         ["--decision none reads no class", "leave it out"]),
         (["line.onnx", "--data", "moons.npz", "--extent", "3"], 2, ["--extent '3' is not usable"]),
         (["line.onnx", "--data", "moons.npz", "--points", "1"], 2, ["--points 1"]),
         (["line.onnx", "--data", "moons.npz", "--eps", "far"], 2, ["'far'"]),

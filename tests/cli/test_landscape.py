@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,16 +27,17 @@ def test_the_terminal_view_tells_centre_extremes_and_curvatures(
     done = cli("landscape", model, "--data", data, *QUICK)
     assert done.code == 0
     assert done.line == "clean accuracy 75.0 % (95 % interval 59.8–85.8 %, n = 40)"
-    for text in ("Objective ce around inputs", "Centre", "Corners", "75.0 %", "gradient-change",
-                 "second-difference", "Moosavi-Dezfooli", "-0.0313725", "down: gradient sign",
+    for text in ("Objective unsaturated cross-entropy around inputs", "Centre", "Corners", "75.0 %",
+                 "gradient-change", "second-difference", "Moosavi-Dezfooli", "-0.0313725", "down: gradient sign",
                  "across: random sign", "points of the plane are clipped to the range"):  # fmt: skip
         assert text in done.out
     assert "\x1b" not in done.out
 
 
 def test_options_reach_the_document(cli: Cli, model: Path, data: Path) -> None:
+    twin = shutil.copy(model, model.with_name("twin.onnx"))
     done = cli(
-        "landscape", model, model, "--data", data, "--samples", 8, "--batch", 3, "--range", "-1,2",
+        "landscape", model, twin, "--data", data, "--samples", 8, "--batch", 3, "--range", "-1,2",
         "--extent", "10%", "--points", 3, "--objective", "margin", "--seed", 5, "--labels", "none",
         "--device", "cpu", "--json", "-", "-q",
     )  # fmt: skip
@@ -66,7 +68,7 @@ def test_where_one_file_cannot_be_written_the_others_are(
     )  # fmt: skip
     assert done.code == 2
     assert done.line.endswith("out.png': the disk is full; free space")
-    assert "Objective ce" in done.out
+    assert "Objective unsaturated cross-entropy" in done.out
     assert written == [str(tmp_path / "out.html")]
     found = json.loads((tmp_path / "out.json").read_text("utf-8"))
     assert found["kind"] == "landscape"
@@ -114,6 +116,9 @@ def test_a_picture_and_a_page_are_written(
         (["model.onnx", "--data", "data.npz", "--html", "-"], 2, ["--html '-' is not a file"]),
         (["cut.onnx", "--data", "data.npz"], 3, ["cut.onnx"]),
         (["model.onnx", "gone.onnx", "--data", "data.npz"], 2, ["gone.onnx"]),
+        (["model.onnx", "./model.onnx", "--data", "data.npz"], 2, ["is given twice, also as"]),
+        (["", "--data", "data.npz"], 2, ["is a folder"]),
+        (["/", "--data", "data.npz"], 2, ["'/' is a folder"]),
         (
             ["model.onnx", "--data", "data.npz", "--objective", "loss"],
             2,

@@ -83,6 +83,18 @@ REFUSED = {
     "seeds": (("moon-table2", "-o", "w", "--seeds", "0,a"), "'0,a' are no seeds"),
     "scale": (("moon-table2", "-o", "w", "--scale", "tiny"), "unknown scale 'tiny'; accepted are smoke"),
     "page": (("tiny.toml", "-o", "w", "--page", "gone/page.md"), "'gone/page.md': its folder does not"),
+    "no row": (("tiny.toml", "-o", "w", "--data", "blobs.npz", "--rows", ","), "',' names nothing"),
+    "page over the recipe": (
+        ("tiny.toml", "-o", "w", "--data", "blobs.npz", "--page", "tiny.toml"),
+        "'tiny.toml' is an input of this run, which is never overwritten",
+    ),
+    "page over samples": (
+        ("tiny.toml", "-o", "w", "--data", "blobs.npz", "--page", "blobs.npz"), "'blobs.npz' is an input",
+    ),
+    "page over a result": (
+        ("tiny.toml", "-o", ".", "--data", "blobs.npz", "--page", "recipe.json"),
+        "--page 'recipe.json' may be a file that the run keeps in '.'; name one such as results.md",
+    ),
 }  # fmt: skip
 
 

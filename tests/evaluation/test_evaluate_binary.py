@@ -71,7 +71,9 @@ def test_models_without_classes_are_refused(tmp_path: Path) -> None:
     one, two = saved(tmp_path, halved(), "one.onnx"), saved(tmp_path, separated(), "two.onnx")
     with pytest.raises(ModelError, match=r"predicts no classes, .*give --decision binary"):
         evaluated(one, tmp_path, decision="max")
-    with pytest.raises(ModelError, match=r"predicts no classes, .* of any kind$"):
+    with pytest.raises(
+        DataError, match=r"--decision none reads no class, .*; leave it out; `lsa-onnx scan`"
+    ):
         evaluated(two, tmp_path, decision="none")
     with pytest.raises(DataError, match="--decision binary needs an output of one float"):
         evaluated(two, tmp_path)

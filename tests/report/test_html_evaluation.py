@@ -62,6 +62,20 @@ def test_one_model_is_told_by_what_is_left_of_it() -> None:
     assert "Restarts 1, of which the worst counts per sample" in text
 
 
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ((65, 65), "2 models keep the same under pgd: R&G 133.0"),
+        ((65, 85, 85), "b.onnx and c.onnx keep the most under pgd: R&G 143.0"),
+        ((85, 65), "a.onnx keeps the most under pgd: R&G 143.0"),
+    ],
+)
+def test_models_that_keep_the_same_are_no_winner(broken: tuple[int, ...], said: str) -> None:
+    models = [curve(f"{name}.onnx", left) for name, left in zip("abc", broken, strict=False)]
+    found = dataclasses.replace(beside(), evaluations=models, differences=[])
+    assert said in words(found)
+
+
 def test_several_models_are_told_apart_and_compared_with_the_first() -> None:
     text = words(beside())
     # The attack that leaves less is the one to believe: under square all three are alike.

@@ -100,6 +100,12 @@ def test_more_surfaces_than_are_shown_are_counted() -> None:
     assert "across: random signs, -0.3 to 0.3 times the norm of each filter" in lines
 
 
+def test_more_maps_than_are_shown_are_counted() -> None:
+    lines = regions(boundary(*[region()] * 5))
+    assert "1 further map: use --json or --plot" in lines
+    assert not [line for line in regions(boundary(*[region()] * 4)) if "further" in line]
+
+
 def test_a_boundary() -> None:
     found = boundary(
         region(), region(1, accuracy=None, classes=[[0] * 5, [40] * 5, [12] * 5]),

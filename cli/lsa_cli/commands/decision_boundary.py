@@ -10,7 +10,7 @@ import click
 
 from lsa_cli.checks import check_option, custom_ops_option, require_safe
 from lsa_cli.options import Parsed, data_options, input_options, model_options, run_options
-from lsa_cli.output import deliver_figures, require_writable
+from lsa_cli.output import deliver, require_distinct, require_writable
 from lsa_cli.terminal import TerminalListener
 from lsa_onnx.boundary import BoundaryOptions, decision_boundary
 from lsa_onnx.boundary.options import DEFAULT_POINTS, parse_extent
@@ -75,11 +75,12 @@ def command(
     files = {"--json": json, "--plot": plot}
     if plot is not None:
         require_drawable(plot)
+    require_distinct(models)
     require_safe(*models, libraries=options.custom_ops)
     require_writable(files, models, options.files)
     with TerminalListener(quiet) as listener:
         boundary = decision_boundary(models, options, listener)
-    deliver_figures(
+    deliver(
         boundary,
         files,
         {"--plot": lambda path: _draw(boundary, path)},

@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 import webbrowser
+from functools import partial
 from pathlib import Path
 
 import click
@@ -16,6 +17,7 @@ from lsa_cli.terminal import TerminalListener
 from lsa_cli.training import INSTALL, Targets, missing_packages, require_targets
 from lsa_cli.training_options import flags_of
 from lsa_onnx.demo.assets import ATTRIBUTION, digits_data, digits_model
+from lsa_onnx.report import print_report, write_html
 from lsa_onnx.scan import ScanOptions, scan
 from lsa_trainer.options import HardenOptions
 
@@ -66,7 +68,8 @@ def _scan(html: str, json: str | None) -> None:
     options = ScanOptions(data=data, command=("lsa-onnx", *sys.argv[1:]))
     with TerminalListener() as listener:
         report = scan(model, options, listener)
-    deliver(report, json, html)
+    files = {"--json": json, "--html": html}
+    deliver(report, files, {"--html": partial(write_html, report)}, partial(print_report, report))
 
 
 def _harden(html: str, json: str | None) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,19 @@ from lsa_cli.options import (
     model_options,
     run_options,
 )
-from lsa_cli.output import deliver_evaluations, require_writable, same_file
+from lsa_cli.output import deliver, require_distinct, require_writable
 from lsa_cli.terminal import TerminalListener
 from lsa_onnx.attacks import ATTACKS
 from lsa_onnx.errors import DataError, LsaError
 from lsa_onnx.evaluation import EvaluationOptions, evaluate, side_by_side
 from lsa_onnx.evaluation.strengths import require_zero
-from lsa_onnx.report import Evaluation
+from lsa_onnx.report import (
+    Evaluation,
+    Evaluations,
+    print_evaluation,
+    print_evaluations,
+    write_evaluation_html,
+)
 from lsa_onnx.report.figures import require_drawable
 
 EXAMPLES = """\b
@@ -89,7 +95,8 @@ def command(
         **rest,
     )
     require_zero(options.eps_list)
-    _require_apart(models, options)
+    require_distinct(models)
+    _require_one_file(models, options.save_adversarial)
     files = {"--json": json, "--html": html, "--plot": plot}
     if plot is not None:
         require_drawable(plot)
@@ -99,23 +106,17 @@ def command(
     with TerminalListener(quiet) as listener:
         found, failure = _evaluated(models, options, listener)
     if found:
-        both = side_by_side(found, options.command)
-        deliver_evaluations(both, files, several=len(models) > 1)
+        _deliver(side_by_side(found, options.command), files, several=len(models) > 1)
     if failure is not None:
         raise failure
 
 
-def _require_apart(models: Sequence[str], options: EvaluationOptions) -> None:
-    """Refuse a model that is given twice, and one file for what was made of several.
+def _require_one_file(models: Sequence[str], kept: Path | None) -> None:
+    """Refuse one file for what was made of several models.
 
     Raises:
         DataError: That is asked for.
     """
-    for first, second in itertools.combinations(models, 2):
-        if same_file(first, second):
-            again = "" if first == second else f", also as {second!r}"
-            raise DataError(f"{first!r} is given twice{again}; name each model once")
-    kept = options.save_adversarial
     if kept is not None and len(models) > 1:
         raise DataError(
             f"--save-adversarial {str(kept)!r} is one file, and {len(models)} models are given, each with "
@@ -139,3 +140,22 @@ def _evaluated(
                 error.args = (f"{model!r}: {error}", *error.args[1:])
             return found, error
     return found, None
+
+
+def _deliver(found: Evaluations, files: Mapping[str, str | None], *, several: bool) -> None:
+    """As ``lsa_cli.output.deliver``; one model that was asked for alone has a document of its own."""
+    (first, *_) = found.evaluations
+    writers = {
+        "--html": partial(write_evaluation_html, found),
+        "--plot": partial(_draw_curves, found),
+    }
+    if several:
+        deliver(found, files, writers, partial(print_evaluations, found))
+    else:
+        deliver(first, files, writers, partial(print_evaluation, first))
+
+
+def _draw_curves(found: Evaluations, path: str) -> None:
+    from lsa_onnx.report.figures.curves import draw_curves  # nobody else waits for matplotlib
+
+    draw_curves(found.evaluations, path)

@@ -11,7 +11,7 @@ import click
 
 from lsa_cli.checks import check_option, custom_ops_option, require_safe
 from lsa_cli.options import data_options, input_options, model_options, run_options
-from lsa_cli.output import deliver_figures, require_writable
+from lsa_cli.output import deliver, require_distinct, require_writable
 from lsa_cli.terminal import TerminalListener
 from lsa_onnx.attacks import ATTACKS
 from lsa_onnx.landscape import LandscapeOptions, input_landscape
@@ -91,6 +91,7 @@ Examples:
     "--gamma",
     default="auto",
     show_default=True,
+    metavar="GAMMA",
     help="Weights: weight of the layer-wise term, as in harden.",
 )
 @click.option(
@@ -142,11 +143,12 @@ def command(
         require_drawable(plot)
     if html is not None:
         require_interactive()
+    require_distinct(models)
     require_safe(*models, libraries=options.custom_ops)
     require_writable(files, models, options.files)
     with TerminalListener(quiet) as listener:
         landscape = _landscape(models, options, listener)
-    deliver_figures(
+    deliver(
         landscape,
         files,
         {"--html": lambda path: _write(landscape, path), "--plot": lambda p: _draw(landscape, p)},

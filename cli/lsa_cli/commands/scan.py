@@ -19,7 +19,7 @@ from lsa_cli.options import (
     model_options,
     run_options,
 )
-from lsa_cli.output import deliver_figures, require_writable
+from lsa_cli.output import deliver, require_writable
 from lsa_cli.terminal import TerminalListener
 from lsa_onnx.attacks import ATTACKS, NOISES
 from lsa_onnx.report import Report, print_report, write_html
@@ -110,7 +110,7 @@ def command(
     )
     with TerminalListener(quiet) as listener:
         report = scan(model, options, listener)
-    deliver_figures(
+    deliver(
         report,
         files,
         {"--html": partial(write_html, report), "--plot": partial(_draw, report)},

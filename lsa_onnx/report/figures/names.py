@@ -23,12 +23,12 @@ _MOST_NAMES = 150
 
 def names_height(names: Sequence[str], width: float) -> float:
     """Inches that ``names`` take in a block ``width`` inches wide."""
-    _, rows = _columns_and_rows(_shown(names), width)
+    _, rows = _columns_and_rows(_shown(names, width), width)
     return _HEAD + _ROW * rows
 
 
 def draw_names(axes: Axes, names: Sequence[str], title: str, width: float) -> None:
-    """Fill ``axes`` with numbered names, down its columns; what all names share is left out.
+    """Fill ``axes`` with numbered names, down its columns.
 
     Args:
         axes: A block as high as ``names_height`` says.
@@ -38,7 +38,7 @@ def draw_names(axes: Axes, names: Sequence[str], title: str, width: float) -> No
     """
     axes.set_axis_off()
     axes.set(xlim=(0, width), ylim=(-names_height(names, width), 0))
-    shown = _shown(names)
+    shown = _shown(names, width)
     left_out = len(names) - len(shown)
     axes.text(0, 0, f"{title}{f' (the first {len(shown)})' if left_out else ''}", color=SOFT,
               size=SMALL, va="top").set_in_layout(False)  # fmt: skip
@@ -55,9 +55,12 @@ def draw_names(axes: Axes, names: Sequence[str], title: str, width: float) -> No
             ).set_in_layout(False)
 
 
-def _shown(names: Sequence[str]) -> list[str]:
-    kept = list(names[:_MOST_NAMES])
-    return [legible(name, _WIDEST) for name in text.distinct_names(kept)]
+def _shown(names: Sequence[str], width: float) -> list[str]:
+    """As they are where they take no more rows for it, else without what all of them share."""
+    whole = [legible(name, _WIDEST) for name in names[:_MOST_NAMES]]
+    short = [legible(name, _WIDEST) for name in text.distinct_names(names[:_MOST_NAMES])]
+    rows = [_columns_and_rows(each, width)[1] for each in (whole, short)]
+    return whole if rows[0] == rows[1] else short
 
 
 def _columns_and_rows(shown: Sequence[str], width: float) -> tuple[int, int]:

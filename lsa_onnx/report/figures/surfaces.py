@@ -45,8 +45,6 @@ SPACES = {
     "weights": ("in multiples of the norm of each filter", "the model itself"),
 }
 
-# What attacks call their objectives, in words.
-_OBJECTIVES = {"ce": "cross-entropy", "dlr": "logit ratio (DLR)", "kl": "KL divergence"}
 _UNREGULARISED = "no layer regularised"
 
 Losses = NDArray[np.float64]
@@ -136,7 +134,7 @@ def describe(landscape: Landscape) -> str:
     unit, middle = SPACES[landscape.space]
     run = landscape.run
     scale = ", on a logarithmic scale" if scale_of(landscape).is_log else ""
-    mean = f"mean {legible(objective_of(landscape), 40)} over {text.count(run.samples, 'sample')}"
+    mean = f"mean {legible(text.objective(landscape.objective), 40)} over {text.count(run.samples, 'sample')}"
     said = [
         f"Loss: {mean}{scale}",
         f"α: {legible(first.name, 60)}, β: {legible(second.name, 60)}, {unit}",
@@ -150,11 +148,6 @@ def describe(landscape: Landscape) -> str:
         codes = dict.fromkeys(warning.code for warning in landscape.warnings)
         said.append(f"Warnings: {', '.join(legible(code, 40) for code in codes)}")
     return f"{'. '.join(said)}. Seed {run.seed}."
-
-
-def objective_of(landscape: Landscape) -> str:
-    """The objective in words where there are some: foreign text, for whoever shows it to escape."""
-    return _OBJECTIVES.get(landscape.objective, landscape.objective)
 
 
 def title_of(landscape: Landscape, surface: Surface) -> str:

@@ -25,7 +25,6 @@ from lsa_onnx.report.figures.surfaces import (
     SPACES,
     Losses,
     losses_of,
-    objective_of,
     scale_of,
     title_of,
 )
@@ -60,7 +59,7 @@ def render_surfaces(landscape: Landscape) -> str:
     unit, middle = SPACES[landscape.space]
     values = {
         "landscape": landscape,
-        "objective": objective_of(landscape),
+        "objective": text.objective(landscape.objective),
         "titles": [title_of(landscape, surface) for surface in landscape.surfaces],
         "rows": [_summary(landscape, surface) for surface in landscape.surfaces],
         "curvatures": [_curvatures(landscape, surface) for surface in landscape.surfaces],

@@ -13,7 +13,7 @@ import pytest
 from lsa_onnx.report.document import Report
 from lsa_onnx.report.figures import layers
 from lsa_onnx.report.figures.drawing import blank_figure
-from lsa_onnx.report.figures.names import names_height
+from lsa_onnx.report.figures.names import draw_names, names_height
 from lsa_onnx.report.figures.style import colour
 from tests.report.examples import PAPER_MEANS, all_reports, large_report, small_report
 
@@ -206,3 +206,11 @@ def test_names_lie_inside_their_block() -> None:
     assert all(low <= each.get_position()[1] <= high for each in block.texts)
     boxes = [each.get_window_extent() for each in block.texts]
     assert max(box.x1 for box in boxes) <= figure.bbox.x1
+
+
+@pytest.mark.parametrize(("count", "first"), [(2, "/0/Relu_output_0"), (60, "/0/…")])
+def test_names_stay_whole_where_there_is_room(count: int, first: str) -> None:
+    with blank_figure() as figure:
+        axes = figure.add_subplot()
+        draw_names(axes, [f"/{n}/Relu_output_0" for n in range(count)], "Layers", 7.2)
+        assert axes.texts[2].get_text() == first

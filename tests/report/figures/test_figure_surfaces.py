@@ -123,8 +123,10 @@ def test_a_landscape_without_surfaces_is_a_caption() -> None:
 
 
 def test_objectives_and_large_losses_are_written_out() -> None:
-    assert "mean cross-entropy over" in surfaces.describe(landscape(surface(), objective="ce"))
-    assert surfaces.objective_of(landscape(objective="output")) == "output"
+    assert "mean unsaturated cross-entropy over" in surfaces.describe(
+        landscape(surface(), objective="ce")
+    )
+    assert "mean output over" in surfaces.describe(landscape(surface(), objective="output"))
     assert surfaces.Scale(is_log=False, low=-4000.0, high=0.0).said(-4000.0) == "−4000"
 
 
