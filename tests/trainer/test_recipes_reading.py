@@ -117,6 +117,15 @@ REFUSED = {
     "attack": ("[evaluate.square]", "[evaluate.sqare]", r"attack to evaluate with 'sqare'; did you mean"),
     "rule of a scale": ("[scales.less]", '[scales.less]\ntitle = "x"', r"scale 'less' changes 'title'"),
     "no table": ("[scan]", "[scam]", r"unknown key 'scam'|\[scan\] lacks 'perturbations'"),
+    "folder of another spelling": ('name = "AT-L1"', 'name = "at"', r"row 'AT' is there twice"),
+    "seed too large": ("seeds = [0, 1]", "seeds = [4294967296]", r"give different numbers of 0 to 4294967295"),
+    "threads": ("threads = 1", "threads = -1", r"threads = -1 is not usable; give 1 or more"),
+    "samples to train": ('source = "blobs', 'train = 0\nsource = "blobs', r"train in \[data\] = 0"),
+    "noise": ('source = "blobs', 'noise = nan\nsource = "blobs', r"noise in \[data\] = nan"),
+    "value of the first step": ("[normal]\nepochs = 1", "[normal]\nepochs = 0", r"--epochs 0 is not"),
+    "value of the scan": ("eta = 0.0", "eta = nan", r"--eta nan is not a finite number"),
+    "perturbation": ("gaussian=0.3", "gausian=0.3", r"unknown perturbation 'gausian'"),
+    "value of an evaluation": ("samples = 40", "batch = 0", r"--batch 0 is not usable"),
     "no TOML": ("seeds = [0, 1]", "seeds = [0, 1", r"is no TOML"),
 }  # fmt: skip
 

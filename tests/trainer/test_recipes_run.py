@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,15 @@ from filelock import FileLock
 
 from lsa_onnx.errors import DataError, ModelError
 from lsa_trainer.listener import TrainingListener
-from lsa_trainer.recipes import Ran, RowResult, read_recipe, read_results, run_recipe, stages
+from lsa_trainer.recipes import (
+    Ran,
+    RowResult,
+    read_recipe,
+    read_results,
+    results_page,
+    run_recipe,
+    stages,
+)
 from tests.trainer.recipe_files import (
     TINY,
     blobs,
@@ -119,6 +128,43 @@ def test_another_evaluation_trains_nothing(
     ran, told = run(tmp_path, TINY.replace("samples = 40", "samples = 30"), rows=("AT",))
     assert ran.results[0].attacks["square"].n == 30
     assert any("evaluation-square.json was made with other options" in line for line in told)
+
+
+CHANGED = {
+    "attacks": (("[evaluate.square]", "[evaluate.fgsm]\n[evaluate.square]"), ["AT"], 1),
+    "strengths": (('"0.1", "0.5"]\n', '"0.1", "0.4", "0.5"]\n'), ["AT"], 1),
+    "options": (("gamma = 0.5", "gamma = 0.4"), ["AT", "Normal"], 0),
+    "order": (('[[rows]]\n', '[[rows]]\nname = "First"\nbase = "at-pgd"\n[[rows]]\n'), ["AT", "Normal"], 0),
+    "name": (('name = "Normal"', 'name = "Usual"'), ["AT"], 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "shown", "others"), CHANGED.values(), ids=CHANGED)
+def test_results_of_the_recipe_as_it_was_do_not_enter_its_tables(
+    change: tuple[str, str],
+    shown: list[str],
+    others: int,
+    tmp_path: Path,
+    first_steps: list[int],
+) -> None:
+    text = re.sub("published = .*\\n", "", TINY)
+    run(tmp_path, text, rows=("Normal", "AT"))
+    changed = text.replace(*change, 1)
+    recipe = read_recipe(write(tmp_path, changed))
+    ran, told = run(tmp_path, changed, rows=("AT",))
+    assert sorted(result.row for result in ran.results) == shown
+    assert all(recipe.rows[result.index].name == result.row for result in ran.results)
+    assert sum("not shown" in line for line in told) == bool(others)
+    assert results_page(ran.results).startswith("# Two blobs\n")
+
+
+def test_a_row_whose_folder_cannot_be_made_costs_no_other(
+    tmp_path: Path, first_steps: list[int]
+) -> None:
+    # A seed's folder holds a file of this name.
+    ran, _ = run(tmp_path, TINY.replace('name = "AT-L1"', 'name = "scan.json"'))
+    assert [row for row, _, _ in ran.failures] == ["scan.json"]
+    assert sorted(by_row(ran.results)) == ["AT", "AT-MVL", "Normal"]
 
 
 def test_a_new_first_step_takes_the_results_of_all_rows_along(

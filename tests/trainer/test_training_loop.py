@@ -146,19 +146,27 @@ def test_eps_and_learning_rate_warm_up(tmp_path: Path) -> None:
 
 def test_it_ends_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scored(monkeypatch, [(1, 0, 0.5), (1, 0, 0.6), (1, 0, 0.6), (1, 0, 0.55), (1, 0, 0.9)])
-    trained = run(job(mlp()), tmp_path, options(epochs=9, patience=2))
+    trained = run(job(mlp()), tmp_path, options(epochs=9, patience=2, eps_warmup=0.0))
     assert trained.steps == 9
     assert trained.best_step == 3
     assert trained.notes == ["ended early at step 9: robust accuracy has stopped rising"]
-    again = run(job(mlp()), tmp_path, options(epochs=9, patience=2))
+    again = run(job(mlp()), tmp_path, options(epochs=9, patience=2, eps_warmup=0.0))
     assert (again.steps, again.best_step, again.notes) == (9, 3, trained.notes)
+
+
+def test_it_does_not_end_while_eps_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scored(monkeypatch, [(1, 0, 0.9), *[(1, 0, 0.5)] * 9])
+    trained = run(job(mlp()), tmp_path, options(epochs=9, patience=2, eps_warmup=0.5))
+    # Steps of an epoch: 3. ε is whole from step 14 on of 27, so the validation after step 15 is the first to count.
+    assert trained.steps == 21
 
 
 def test_a_collapse_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = mlp()
     seen = Recorder(module)
     scored(monkeypatch, [(1, 0.5, 0.5), (1, 0.6, 0.6), (1, 0.9, 0.1), (1, 0.5, 0.5), (1, 0, 0.4)])
-    how = options(epochs=4, lr=0.01, schedule="constant", warmup=0.0, optimizer="sgd", ema=0.5)
+    still = {"lr": 0.01, "schedule": "constant", "warmup": 0.0, "eps_warmup": 0.0}
+    how = options(epochs=4, optimizer="sgd", ema=0.5, **still)
     trained = run(job(module), tmp_path, how, listener=seen)
     assert [s["lr"] for s in seen.steps] == pytest.approx([0.01] * 6 + [0.005] * 6)
     (note,) = trained.notes
@@ -171,6 +179,22 @@ def test_a_collapse_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     back = {n: (seen.weights[6][n] - seen.weights[5][n]).abs().max() for n in best}
     assert max(moved.values()) < 0.01
     assert max(back.values()) > max(moved.values())
+
+
+COLLAPSE = [(1, 0.5, 0.5), (1, 0.6, 0.6), (1, 0.9, 0.1), (1, 0.95, 0.05), (1, 0.99, 0.01)]
+
+
+@pytest.mark.parametrize(
+    ("warmup", "rung"), [(0.0, 6), (0.2, 6), (0.4, None), (0.75, None)], ids=str
+)
+def test_accuracies_while_eps_grows_are_no_collapse(
+    warmup: float, rung: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored(monkeypatch, COLLAPSE)
+    trained = run(job(mlp()), tmp_path, options(epochs=4, eps_warmup=warmup))
+    assert [f"at step {rung}:" in note for note in trained.notes] == (
+        [] if rung is None else [True]
+    )
 
 
 class TwoInputs(nn.Module):

@@ -90,7 +90,8 @@ class TrainingOptions:
         compile: Compile the module with ``torch.compile``.
         validate_every: Epochs between validations.
         validation_steps: Gradient steps of the validation attack; more than the training attack has.
-        patience: Validations without a gain in robust accuracy after which training ends early.
+        patience: Validations without a gain in robust accuracy after which training ends early; they count
+            from where ε has grown to its value.
         max_clean_drop: Accuracy on clean inputs that may be lost, 0 to 1.
         checkpoint_every: Steps between checkpoints.
         seed: Of every random choice.

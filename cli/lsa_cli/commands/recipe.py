@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from lsa_cli.options import Parsed, device_option
+from lsa_cli.output import require_writable
 from lsa_cli.terminal import results
 from lsa_cli.training import require_training, training_terminal
 from lsa_onnx.errors import DataError
-from lsa_onnx.files import check_writable, write_atomically
+from lsa_onnx.files import write_atomically
 
 if TYPE_CHECKING:
     from lsa_trainer.recipes import Ran, Recipe
@@ -39,8 +40,17 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 
 
 def parse_names(text: str) -> tuple[str, ...]:
-    """Names or wildcards between commas."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    """Names or wildcards between commas.
+
+    Raises:
+        DataError: There is none between them.
+    """
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if text and not names:
+        raise DataError(
+            f"{text!r} names nothing; give names such as 'Normal,AT-*', or leave it out"
+        )
+    return names
 
 
 @click.command("recipe", epilog=EXAMPLES)
@@ -93,7 +103,7 @@ def command(
     if work is None:
         raise DataError(f"recipe {name!r} needs a folder for what it makes; name one with -o")
     if page_path is not None:
-        _require_page(page_path, work)
+        _require_page(page_path, work, [path for path in (name, data) if path is not None])
     ran = _run(recipe, work, data, seeds, rows, device, quiet=quiet)
     if ran.results:
         text = results_page(ran.results)
@@ -117,12 +127,21 @@ def _list() -> None:
         )
 
 
-def _require_page(path: str, work: str) -> None:
-    """Fail before a long run; the page may lie in a folder that the run is going to make."""
-    parent = Path(path).parent
-    if parent == Path(work):
-        parent.mkdir(parents=True, exist_ok=True)
-    check_writable(path)
+def _require_page(path: str, work: str, inputs: list[str]) -> None:
+    """Fail before a long run; the page may lie in a folder that the run is going to make.
+
+    Raises:
+        DataError: It cannot be written, or would replace an input or a file that the run keeps.
+    """
+    from lsa_trainer.training.checkpoint import make_folder
+
+    if Path(path).parent == Path(work):
+        make_folder(work)
+    if Path(path).suffix != ".md" and Path(work).resolve() in Path(path).resolve().parents:
+        raise DataError(
+            f"--page {path!r} may be a file that the run keeps in {work!r}; name one such as results.md"
+        )
+    require_writable({"--page": path}, [], inputs)
 
 
 def _run(

@@ -15,6 +15,7 @@ from lsa_onnx.errors import DataError
 from lsa_onnx.files import write_atomically
 from lsa_onnx.inputs import InputSpec, open_data
 from lsa_trainer.recipes.recipe import DataSpec, Recipe
+from lsa_trainer.training.checkpoint import make_folder
 
 Array = NDArray[Any]
 
@@ -75,7 +76,7 @@ def find_samples(recipe: Recipe, given: Path | None, work: Path, seed: int) -> S
     if recipe.data.kind == "moons":
         path = work / "data" / f"seed-{seed}.npz"
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             _save(path, moons(recipe.data, seed))
         return Samples(path, path)
     if given is None:

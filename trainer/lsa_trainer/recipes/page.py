@@ -143,7 +143,8 @@ def _notes() -> Iterator[str]:
         "Accuracies are in percent: the mean over seeds ± half of Student's 95 % interval. R&G is their sum over ε. "
         "Intervals of differences are of 95 %, too: test samples are drawn with replacement, and what seeds add is "
         "drawn from Student's t with the spread of their differences. With a single seed an interval is for that "
-        "seed alone."
+        "seed alone. Each interval is for its row alone: of twenty differences that are none, one is shown as certain "
+        "in the mean."
     )
 
 

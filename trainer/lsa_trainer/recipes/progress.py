@@ -74,6 +74,13 @@ class Rows:
         """Another process has it."""
         self._say(row, seed, "another process is at work on it")
 
+    def left_out(self, count: int) -> None:
+        """Some results in the folder are of the recipe as it was before."""
+        self.listener.message(
+            f"{count} kept result{'s are' if count > 1 else ' is'} of other rows, options or attacks than the recipe "
+            "has now, and not shown"
+        )
+
     def _say(self, row: str, seed: int, text: str) -> None:
         self._count += 1
         self.listener.message(f"[{self._count}/{self._total}] {row}, seed {seed}: {text}")

@@ -15,6 +15,7 @@ from lsa_onnx.scan.options import SubjectOptions
 from lsa_trainer.option_values import typed
 from lsa_trainer.options import HardenOptions, TrainingOptions
 from lsa_trainer.recipes.recipe import DataSpec, EvaluateSpec, Recipe, Row, ScanSpec
+from lsa_trainer.recipes.specified import require_usable
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -99,12 +100,10 @@ def _recipe(name: str, given: dict[str, Any], scale: str | None) -> Recipe:
         if key not in kinds:
             raise unknown("key", key, sorted({*kinds, *_TABLES}))
     optional = {"width": None, "threads": None}
-    return _made(
-        Recipe,
-        {**optional, **plain},
-        "the recipe",
-        {"name": name, "scale": scale or "", "scales": tuple(scales), **parts},
-    )
+    named = {"name": name, "scale": scale or "", "scales": tuple(scales)}
+    recipe = _made(Recipe, {**optional, **plain}, "the recipe", {**named, **parts})
+    require_usable(recipe)
+    return recipe
 
 
 def _merged(table: Mapping[str, Any], over: Mapping[str, Any], scale: str) -> dict[str, Any]:

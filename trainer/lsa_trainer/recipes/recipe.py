@@ -12,6 +12,7 @@ from typing import Any
 from lsa_onnx.attacks import ATTACKS, parse_eps
 from lsa_onnx.attacks.choices import unknown
 from lsa_onnx.errors import DataError
+from lsa_onnx.scan.options import MAX_SEED
 from lsa_trainer.options import BASES, HardenOptions
 
 # Networks, and which of them come in more than one width.
@@ -232,12 +233,12 @@ def require_seeds(seeds: tuple[int, ...]) -> None:
     """Refuse seeds that cannot be run, or not apart.
 
     Raises:
-        DataError: There are none, one is negative, or one is there twice.
+        DataError: There are none, one is out of range, or one is there twice.
     """
-    if not seeds or min(seeds) < 0 or len({*seeds}) != len(seeds):
+    if not seeds or not 0 <= min(seeds) <= max(seeds) <= MAX_SEED or len({*seeds}) != len(seeds):
         raise DataError(
             f"seeds {', '.join(map(str, seeds)) or 'of which there are none'} are not usable; give different "
-            "numbers of 0 or more, such as 0,1,2"
+            f"numbers of 0 to {MAX_SEED}, such as 0,1,2"
         )
 
 
@@ -281,7 +282,9 @@ def _check_rows(recipe: Recipe) -> None:
     names = [row.name for row in recipe.rows]
     if not names:
         raise DataError("there are no rows; give at least one [[rows]]")
-    twice = next((name for name in names if names.count(name) > 1), None)
+    # Some file systems take AT and at for the same folder.
+    folded = [name.casefold() for name in names]
+    twice = next((name for name in names if folded.count(name.casefold()) > 1), None)
     if twice is not None:
         raise DataError(f"row {twice!r} is there twice; give each row a name of its own")
     for row in recipe.rows:

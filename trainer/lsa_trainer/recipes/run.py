@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from lsa_onnx.attacks import parse_eps
 from lsa_onnx.errors import DataError, LsaError
 from lsa_onnx.model import digest
 from lsa_onnx.report import Report
 from lsa_trainer.listener import TrainingListener
+from lsa_trainer.recipes.current import current, told_of
 from lsa_trainer.recipes.data import find_samples, require_data
 from lsa_trainer.recipes.layers import layers_of, places_of
 from lsa_trainer.recipes.machine import machine_line, versions
@@ -33,6 +34,7 @@ from lsa_trainer.recipes.stages import (
     trained_normally,
 )
 from lsa_trainer.training.checkpoint import make_folder
+from lsa_trainer.training.claim import held
 
 _LOCK = "lock"
 # In the folder of all: what its rows are of.
@@ -44,7 +46,7 @@ class Ran:
     """What a call of ``run_recipe`` did.
 
     Attributes:
-        results: Of all rows that are done, also by earlier calls.
+        results: Of all rows of the recipe that are done, also by earlier calls.
         failures: Row, seed and error of those that failed.
         elsewhere: Rows and seeds that another process is at work on.
     """
@@ -107,7 +109,9 @@ def run_recipe(
     with _threads(recipe.threads):
         for seed in numbers:
             _run_seed(call, seed)
-    ran.results = read_results(folder)
+    ran.results, others = current(recipe, read_results(folder))
+    if others:
+        told.left_out(others)
     return ran
 
 
@@ -138,20 +142,22 @@ def _run_seed(call: _Call, seed: int) -> None:
         return
     for row in call.rows:
         folder = bench.folder / row.name
-        make_folder(folder)
         try:
-            with FileLock(folder / _LOCK, timeout=0):
+            make_folder(folder)
+            with held(folder / _LOCK, timeout=0):
                 _run_row(call, bench, model, report, row)
         except Timeout:
             call.told.elsewhere(row.name, seed)
             call.ran.elsewhere.append((row.name, seed))
+        except LsaError as error:
+            call.failed(row.name, seed, error)
 
 
 def _started(call: _Call, seed: int) -> tuple[Bench, Path, Report]:
     """The normally trained model and its scan; another process with this seed waits until they are there."""
     folder = call.work / f"seed-{seed}"
     make_folder(folder)
-    with FileLock(folder / _LOCK):
+    with held(folder / _LOCK):
         samples = find_samples(call.recipe, call.data, call.work, seed)
         bench = Bench(call.recipe, seed, folder, samples, call.device, call.told)
         model = trained_normally(bench)
@@ -160,42 +166,25 @@ def _started(call: _Call, seed: int) -> tuple[Bench, Path, Report]:
 
 def _run_row(call: _Call, bench: Bench, model: Path, report: Report, row: Row) -> None:
     folder, before = bench.folder / row.name, len(bench.made)
-    try:
-        result = _result(bench, model, report, row, folder)
-        result.save(folder)
-    except LsaError as error:
-        call.failed(row.name, bench.seed, error)
-    else:
-        call.told.done(result, made=len(bench.made) > before)
+    result = _result(bench, model, report, row, folder)
+    result.save(folder)
+    call.told.done(result, made=len(bench.made) > before)
 
 
 def _result(bench: Bench, model: Path, report: Report, row: Row, folder: Path) -> RowResult:
     """Harden, evaluate, and where the recipe asks for it scan again."""
     recipe = bench.recipe
     made = _made(bench, model, report, row, folder)
-    attacks = {
-        attack: evaluated(bench, made.path, folder, attack, spec)
-        for attack, spec in recipe.evaluate.items()
-    }
+    attacks = {attack: evaluated(bench, made.path, folder, attack) for attack in recipe.evaluate}
     if recipe.scan.after:
         scanned(bench, made.path, folder / SCAN_AFTER)
     return RowResult(
-        recipe=recipe.name,
-        scale=recipe.scale,
-        title=recipe.title,
-        source=recipe.source,
-        index=recipe.rows.index(row),
-        row=row.name,
+        **told_of(recipe, row),
         seed=bench.seed,
-        base=row.base,
         layers=dict(made.gammas),
         places=places_of(made.gammas, report),
         layers_from=made.origin,
         train_eps=_train_eps(recipe, row),
-        eta=recipe.scan.eta,
-        options={} if row.base == NORMAL else {**recipe.harden, **row.options},
-        published=list(row.published),
-        published_r_and_g=row.published_r_and_g,
         attacks=attacks,
         training_seconds=made.seconds,
         model_sha256=digest(made.path).sha256,

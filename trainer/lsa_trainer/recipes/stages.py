@@ -11,19 +11,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lsa_onnx.evaluation import EvaluationOptions, evaluate
+from lsa_onnx.evaluation import evaluate
 from lsa_onnx.model import digest
 from lsa_onnx.report import Report, read_report, write_json
 from lsa_onnx.report.json_file import read_evaluation
-from lsa_onnx.scan import ScanOptions, scan
+from lsa_onnx.scan import scan
 from lsa_trainer.fitting import fit
 from lsa_trainer.hardening import harden
-from lsa_trainer.options import HardenOptions, TrainingOptions
+from lsa_trainer.options import HardenOptions
 from lsa_trainer.recipes.architectures import SAMPLE_SHAPES, build
 from lsa_trainer.recipes.data import Samples, training_samples
 from lsa_trainer.recipes.progress import Rows
-from lsa_trainer.recipes.recipe import EvaluateSpec, Recipe, Row
+from lsa_trainer.recipes.recipe import Recipe, Row
 from lsa_trainer.recipes.results import ROW, Attacked, read_record, write_record
+from lsa_trainer.recipes.specified import evaluation_options, normal_options, scan_options
 
 NORMAL_MODEL = "normal.onnx"
 ROW_MODEL = "model.onnx"
@@ -79,8 +80,7 @@ def trained_normally(bench: Bench) -> Path:
         LsaError: It cannot be trained or exported.
     """
     recipe, model = bench.recipe, bench.folder / NORMAL_MODEL
-    # Without an ε, weights are chosen by their accuracy on clean validation samples.
-    options = TrainingOptions(**{"eps": "0", **recipe.normal}, base="standard", seed=bench.seed)
+    options = normal_options(recipe, bench.seed)
     asked = {
         "options": dataclasses.asdict(options),
         "architecture": [recipe.architecture, recipe.width],
@@ -117,19 +117,9 @@ def scanned(bench: Bench, model: Path, path: Path) -> Report:
     Raises:
         LsaError: It cannot be scanned.
     """
-    spec = bench.recipe.scan
-    options = ScanOptions(
-        **bench.samples.training,
-        **bench.subject,
-        perturbations=spec.perturbations,
-        eps=spec.eps,
-        eta=spec.eta,
-        samples=spec.samples,
-        steps=spec.steps,
-        seed=bench.seed,
-    )
+    options = scan_options(bench.recipe, **bench.samples.training, **bench.subject, seed=bench.seed)
     asked = {
-        "scan": dataclasses.asdict(spec),
+        "scan": dataclasses.asdict(bench.recipe.scan),
         "model": digest(model).sha256,
         "data": _data_record(bench),
     }
@@ -188,26 +178,18 @@ def hardened(
     return Made(output, record["layers"], record["from"], record["seconds"])
 
 
-def evaluated(bench: Bench, model: Path, folder: Path, attack: str, spec: EvaluateSpec) -> Attacked:
+def evaluated(bench: Bench, model: Path, folder: Path, attack: str) -> Attacked:
     """What a model gets right under one attack at every ε, on test samples.
 
     Raises:
         LsaError: It cannot be evaluated.
     """
     path = folder / f"evaluation-{attack}.json"
-    options = EvaluationOptions(
-        **bench.samples.testing,
-        **bench.subject,
-        attacks=(attack,),
-        eps_list=bench.recipe.eps_list,
-        samples=spec.samples,
-        steps=spec.steps,
-        restarts=spec.restarts,
-        batch=spec.batch,
-        seed=_EVALUATION_SEED,
+    options = evaluation_options(
+        bench.recipe, attack, **bench.samples.testing, **bench.subject, seed=_EVALUATION_SEED
     )
     asked = {
-        "evaluation": dataclasses.asdict(spec),
+        "evaluation": dataclasses.asdict(bench.recipe.evaluate[attack]),
         "eps": bench.recipe.eps_list,
         "model": digest(model).sha256,
         "data": _data_record(bench),

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from lsa_onnx.errors import DataError
 from lsa_trainer.folder import LOCK
@@ -37,20 +37,48 @@ def claimed(folder: Path, fabric: Fabric) -> Iterator[None]:
 
 
 @contextmanager
+def held(path: Path, timeout: float = -1) -> Iterator[None]:
+    """Hold the lock at ``path``; see ``acquired``."""
+    lock = acquired(path, timeout)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def acquired(path: Path, timeout: float = -1) -> BaseFileLock:
+    """The lock at ``path``, held; also a kill gives it up.
+
+    Args:
+        path: Of the file, in a folder that is there.
+        timeout: Seconds to wait for another process that holds it; below 0 for ever.
+
+    Raises:
+        Timeout: Another process holds it.
+        DataError: The file cannot be written.
+    """
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=timeout)
+    except Timeout:
+        raise
+    except OSError as error:
+        raise DataError(
+            f"cannot write {str(path)!r}: {error.strerror or error}; name another folder"
+        ) from error
+    return lock
+
+
+@contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     is_new = not folder.exists()
     make_folder(folder)
-    lock = FileLock(folder / LOCK)
     try:
-        lock.acquire(timeout=0)
+        lock = acquired(folder / LOCK, timeout=0)
     except Timeout:
         raise DataError(
             f"another run is at work in {str(folder)!r}; wait for its end, or name another output or folder"
         ) from None
-    except OSError as error:
-        raise DataError(
-            f"cannot write {str(folder / LOCK)!r}: {error.strerror or error}; name another folder"
-        ) from error
     try:
         yield
     finally:

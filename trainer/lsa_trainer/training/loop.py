@@ -19,7 +19,7 @@ from lsa_trainer.objectives import StepSpec
 from lsa_trainer.options import TrainingOptions
 from lsa_trainer.trainee import Job
 from lsa_trainer.training import checkpoint as checkpoints
-from lsa_trainer.training.alarms import Best
+from lsa_trainer.training.alarms import Best, Overfitting
 from lsa_trainer.training.assembly import assemble
 from lsa_trainer.training.balancing import layer_weights
 from lsa_trainer.training.checkpoint import Checkpoint
@@ -162,8 +162,7 @@ class _Run:
         best = Best(scores.clean, self._options.max_clean_drop)
         state.best = best.after(0, scores.clean, scores.robust)
         state.keep_best()
-        state.alarm, _ = state.alarm.after(0, scores.one_step, scores.robust)
-        state.stop = state.stop.after(scores.robust)
+        self._watch(scores)
         state.history = [{"step": 0, **scores.to_record()}]
         temperature = getattr(self._parts.criterion, "temperature", 1.0)
         parts = self._parts
@@ -197,14 +196,25 @@ class _Run:
         state.best = chosen
         state.history.append({"step": state.step, **scores.to_record()})
         self._reporter.validated(state.step, scores)
-        state.stop = state.stop.after(scores.robust)
-        state.alarm, collapse = state.alarm.after(state.step, scores.one_step, scores.robust)
+        collapse = self._watch(scores)
         if collapse is None:
             return
         state.roll_back(_ROLL_BACK)
         note = f"{collapse}; went back to the best weights, and on in steps of half the size"
         state.notes.append(note)
         self._reporter.say(note)
+
+    def _watch(self, scores: Scores) -> Overfitting | None:
+        """Whether the model collapsed since the validation before; the run may be over, too.
+
+        While ε grows, each validation is of a training against another attack: they do not compare.
+        """
+        state = self._state
+        if self._parts.minibatches.eps(max(state.step - 1, 0)) < 1:
+            return None
+        state.stop = state.stop.after(scores.robust)
+        state.alarm, collapse = state.alarm.after(state.step, scores.one_step, scores.robust)
+        return collapse
 
     def _save(self) -> None:
         made_once(

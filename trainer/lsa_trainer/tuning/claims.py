@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, Timeout
 
 from lsa_trainer.folder import LOCK
 from lsa_trainer.training.checkpoint import make_folder
+from lsa_trainer.training.claim import acquired
 
 # Of the study.
 TRIALS, STUDY, ORIGINAL, JOURNAL = "trials.json", "study.json", "original.json", "journal.log"
@@ -32,18 +33,16 @@ def trials_with(folder: Path, file: str) -> dict[str, Path]:
     return {path.parent.name.removeprefix(_TRIAL): path for path in paths}
 
 
-def locked(folder: Path) -> FileLock | None:
+def locked(folder: Path) -> BaseFileLock | None:
     """The lock of a folder, which is made where it is missing; ``None`` if another process holds it.
 
     Also a kill gives it up.
 
     Raises:
-        DataError: The folder cannot be made.
+        DataError: The folder cannot be made or written to.
     """
     make_folder(folder)
-    lock = FileLock(folder / LOCK)
     try:
-        lock.acquire(timeout=0)
+        return acquired(folder / LOCK, timeout=0)
     except Timeout:
         return None
-    return lock

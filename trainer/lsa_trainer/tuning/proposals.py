@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
-from filelock import FileLock
+from filelock import BaseFileLock, FileLock
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
@@ -42,7 +42,7 @@ class Claimed:
     name: str
     setting: Setting
     number: int
-    lock: FileLock
+    lock: BaseFileLock
 
 
 class Search:

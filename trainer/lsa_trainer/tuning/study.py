@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
 from lsa_onnx.errors import DataError, ModelError
 from lsa_onnx.evaluation import evaluate
 from lsa_onnx.report import Report, read_evaluation, read_report, write_json
@@ -23,6 +21,7 @@ from lsa_trainer import folder as folders
 from lsa_trainer.listener import TrainingListener
 from lsa_trainer.options import HardenOptions
 from lsa_trainer.training.checkpoint import make_folder
+from lsa_trainer.training.claim import held
 from lsa_trainer.tuning.claims import (
     JOURNAL,
     OPENING,
@@ -111,7 +110,7 @@ def open_study(
     from lsa_trainer.tuning.proposals import Search
 
     make_folder(folder)
-    with FileLock(folder / OPENING):
+    with held(folder / OPENING):
         if options.fresh:
             _clear(folder)
         parts = _parted(model, options, plan, folder)
