@@ -193,4 +193,5 @@ def test_time_grows_with_depth_and_not_with_its_square() -> None:
 
     short = min(seconds(250) for _ in range(3))
     # Ten times the depth: linear work takes ten times as long, quadratic a hundred times.
-    assert seconds(2500) < 40 * short
+    # The quicker of two, for what else the machine does must not fail it.
+    assert min(seconds(2500) for _ in range(2)) < 40 * short

@@ -212,9 +212,13 @@ def test_public_names_are_loaded_when_they_are_used() -> None:
         "OnnxModule",
         "Trained",
         "TrainingOptions",
+        "TuningPlan",
         "fit",
         "harden",
         "load",
+        "read_recipe",
+        "run_recipe",
+        "tune",
     ]
     for name in lsa_trainer.__all__:
         assert callable(getattr(lsa_trainer, name))

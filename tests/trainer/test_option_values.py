@@ -187,6 +187,7 @@ def test_by_default_training_is_as_published() -> None:
         ({"lr_power": 0}, "--lr-power 0 is not usable"),
         ({"base": "standard", "clean_weight": 0.5}, "--clean-weight 0.5 is of no use: base 'standard'"),
         ({"base": "at-trades", "clean_weight": 1}, "--clean-weight 1 is of no use: base 'at-trades'"),
+        ({"inner": "ce+cm", "clean_weight": 1}, "of which --clean-weight 1 leaves nothing"),
         ({"inner": "cm", "gamma": 0}, "--inner 'cm' climbs .* with --gamma 0 there are none"),
         ({"inner": "ce+cm", "gamma": " 0 "}, r"--inner 'ce\+cm' climbs .* with --gamma 0"),
     ],

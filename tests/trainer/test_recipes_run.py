@@ -45,11 +45,15 @@ def first_steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return quick_first_step(monkeypatch)
 
 
+@pytest.fixture
+def training() -> None:
+    """Asked for by what trains for real."""
+
+
 @pytest.fixture(autouse=True)
 def hardened(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Only slow tests train."""
-    slow = request.node.get_closest_marker("slow") is not None
-    if slow:
+    """Other tests do not train."""
+    if "training" in request.fixturenames:
         return []
     remember_scans(monkeypatch)
     return quick_hardening(monkeypatch)
@@ -67,6 +71,7 @@ def by_row(results: list[RowResult]) -> dict[str, RowResult]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("training")
 def test_every_row_is_trained_evaluated_and_kept(tmp_path: Path, first_steps: list[int]) -> None:
     ran, told = run(tmp_path)
     ran.require_all()
@@ -100,6 +105,7 @@ def test_a_second_call_runs_nothing(
     assert first_steps == [0]
 
 
+@pytest.mark.slow
 def test_rows_and_seeds_come_one_after_the_other(tmp_path: Path, first_steps: list[int]) -> None:
     run(tmp_path, rows=("Normal",))
     ran, told = run(tmp_path, seeds=(0, 1), rows=("Normal",))
@@ -109,6 +115,7 @@ def test_rows_and_seeds_come_one_after_the_other(tmp_path: Path, first_steps: li
     assert first_steps == [0, 1]
 
 
+@pytest.mark.slow
 def test_changed_options_run_the_row_anew(tmp_path: Path, first_steps: list[int]) -> None:
     first, _ = run(tmp_path, rows=("Normal", "AT"))
     again, told = run(tmp_path, TINY.replace("steps = 1\n", "steps = 2\n"), rows=("Normal", "AT"))
@@ -120,6 +127,7 @@ def test_changed_options_run_the_row_anew(tmp_path: Path, first_steps: list[int]
     assert new["AT"].options["steps"] == 2
 
 
+@pytest.mark.slow
 def test_another_evaluation_trains_nothing(
     tmp_path: Path, first_steps: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,10 +140,10 @@ def test_another_evaluation_trains_nothing(
 
 CHANGED = {
     "attacks": (("[evaluate.square]", "[evaluate.fgsm]\n[evaluate.square]"), ["AT"], 1),
-    "strengths": (('"0.1", "0.5"]\n', '"0.1", "0.4", "0.5"]\n'), ["AT"], 1),
+    "strengths": pytest.param(('"0.1", "0.5"]\n', '"0.1", "0.4", "0.5"]\n'), ["AT"], 1, marks=pytest.mark.slow),
     "options": (("gamma = 0.5", "gamma = 0.4"), ["AT", "Normal"], 0),
     "order": (('[[rows]]\n', '[[rows]]\nname = "First"\nbase = "at-pgd"\n[[rows]]\n'), ["AT", "Normal"], 0),
-    "name": (('name = "Normal"', 'name = "Usual"'), ["AT"], 1),
+    "name": pytest.param(('name = "Normal"', 'name = "Usual"'), ["AT"], 1, marks=pytest.mark.slow),
 }  # fmt: skip
 
 
@@ -293,6 +301,7 @@ def watched(function: Any, seen: dict[str, set[Any]], name: str) -> Any:
     return watching
 
 
+@pytest.mark.slow
 def test_rows_are_evaluated_on_the_same_samples(tmp_path: Path, first_steps: list[int]) -> None:
     run(tmp_path, seeds=(0, 1), rows=("Normal", "AT"))
     files = sorted((tmp_path / "work").glob("seed-*/*/evaluation-square.json"))

@@ -47,6 +47,7 @@ def run(of: Search, folder: Path, score: Callable[[Claimed], float | None]) -> l
     return found
 
 
+@pytest.mark.slow
 def test_a_search_that_goes_on_draws_what_it_would_have_drawn(tmp_path: Path) -> None:
     whole, parted = tmp_path / "whole", tmp_path / "parted"
     whole.mkdir()

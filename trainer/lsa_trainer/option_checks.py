@@ -93,6 +93,11 @@ def _require_use(options: TrainingOptions) -> None:
             f"--clean-weight {options.clean_weight:g} is of no use: base {options.base!r} weighs the loss at "
             "clean inputs by itself; leave it out, or train with at-pgd, for example"
         )
+    if options.clean_weight == 1 and options.inner == "ce+cm":
+        raise DataError(
+            "--inner 'ce+cm' sets out from clean inputs along the loss at perturbed ones, of which --clean-weight 1 "
+            "leaves nothing; give a smaller clean weight, or --inner cm"
+        )
     if options.inner in _OF_LAYERS and options.gamma.strip() == "0":
         raise DataError(
             f"--inner {options.inner!r} climbs the regularised layers, and with --gamma 0 there are none; give "
