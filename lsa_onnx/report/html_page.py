@@ -19,15 +19,19 @@ from markupsafe import Markup
 from lsa_onnx.report import text
 
 
-def render_page(name: str, data: dict[str, Any] | None, values: dict[str, Any]) -> str:
+def render_page(
+    name: str, data: dict[str, Any] | None, values: dict[str, Any], library: str | None = None
+) -> str:
     """The whole page as text, to be stored as UTF-8.
 
     Args:
         name: Of the document: its template is ``NAME.html.j2``, its script ``NAME.js``.
         data: What the script reads; ``None`` for a page without scripts.
         values: What the template shows.
+        library: Source of what the script draws with; ``None`` for Chart.js and what our pages share of it.
     """
-    scripts = [_library(), _asset("charts.js") + _asset(f"{name}.js")]
+    own = _asset(f"{name}.js")
+    scripts = [_chart_js(), _asset("charts.js") + own] if library is None else [library, own]
     return (
         _environment()
         .get_template(f"{name}.html.j2")
@@ -66,7 +70,7 @@ def _asset(name: str, folder: str = "templates") -> str:
     return files("lsa_onnx.report").joinpath(folder, name).read_text(encoding="utf-8")
 
 
-def _library() -> str:
+def _chart_js() -> str:
     """Chart.js without the pointer to its source map, which a browser's debugger would fetch."""
     source = _asset("chart.umd.min.js", "vendor")
     return re.sub(r"\n//# sourceMappingURL=.*\s*$", "\n", source)

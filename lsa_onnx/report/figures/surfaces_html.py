@@ -7,15 +7,9 @@ the page around it, escaped by jinja2.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from lsa_onnx.files import write_atomically
 from lsa_onnx.report import text
@@ -28,6 +22,7 @@ from lsa_onnx.report.figures.surfaces import (
     scale_of,
     title_of,
 )
+from lsa_onnx.report.html_page import render_page
 from lsa_onnx.report.text import visible
 
 if TYPE_CHECKING:
@@ -55,7 +50,6 @@ def render_surfaces(landscape: Landscape) -> str:
     Raises:
         DataError: plotly is not installed.
     """
-    scripts = [plotly_source(), _asset("figures", f"{_PAGE}.js")]
     unit, middle = SPACES[landscape.space]
     values = {
         "landscape": landscape,
@@ -73,12 +67,8 @@ def render_surfaces(landscape: Landscape) -> str:
         "command": text.command_line(landscape.run.command),
         "tool_version": landscape.tool_version,
         "title": f"Loss landscape of {', '.join(m.file.path for m in landscape.models)}",
-        "data": chart(landscape),
-        "style": Markup(_asset("templates", "report.css")),  # noqa: S704 - a file of this package
-        "scripts": [Markup(script) for script in scripts],  # noqa: S704 - our own and plotly's
-        "script_sources": Markup(" ".join(map(_source_hash, scripts))),  # noqa: S704 - digits
     }
-    return _environment().get_template(f"{_PAGE}.html.j2").render(values)
+    return render_page(_PAGE, chart(landscape), values, plotly_source())
 
 
 def chart(landscape: Landscape) -> dict[str, Any]:
@@ -183,28 +173,3 @@ def _topics(landscape: Landscape) -> dict[str, Facts]:
             ("Python", f"{visible(run.python)} on {visible(run.platform)}"),
         ],
     }
-
-
-@cache
-def _environment() -> Environment:
-    own = PackageLoader("lsa_onnx.report", "figures")
-    shared = PackageLoader("lsa_onnx.report", "templates")
-    environment = Environment(
-        loader=ChoiceLoader([own, shared]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    )
-    environment.filters["visible"] = visible
-    environment.filters["count"] = text.count
-    return environment
-
-
-@cache
-def _asset(folder: str, name: str) -> str:
-    return files("lsa_onnx.report").joinpath(folder, name).read_text(encoding="utf-8")
-
-
-def _source_hash(script: str) -> str:
-    digest = hashlib.sha256(script.encode("utf-8")).digest()
-    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
