@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-import statistics
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,14 +29,13 @@ from lsa_onnx.report import write_json  # noqa: E402
 from lsa_onnx.scan import ScanOptions, scan  # noqa: E402
 from lsa_trainer.hardening import harden  # noqa: E402
 from lsa_trainer.options import HardenOptions  # noqa: E402
+from lsa_trainer.recipes.figures import mean_over_seeds  # noqa: E402
 
 TEST_SAMPLES = 500
 # Of each APGD; Square gets 50 queries for each.
 STEPS = 20
 SCANNED = 256
 METHODS = {"AT": "0", "AT-LR": "auto"}
-# Two-sided 95 % points of Student's t by degrees of freedom.
-_T = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}
 
 
 @dataclass(frozen=True)
@@ -265,12 +262,9 @@ def _difference(case: Case, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _mean(values: Sequence[float], *, signed: bool = False) -> str:
-    mean = statistics.mean(values)
-    text = f"{mean:+.1f}" if signed else f"{mean:.1f}"
-    if len(values) < 2:
-        return text
-    half = _T[len(values) - 1] * statistics.stdev(values) / math.sqrt(len(values))
-    return f"{text} ± {half:.1f}"
+    mean = mean_over_seeds(values)
+    text = f"{mean.value:+.1f}" if signed else f"{mean.value:.1f}"
+    return text if mean.half is None else f"{text} ± {mean.half:.1f}"
 
 
 if __name__ == "__main__":

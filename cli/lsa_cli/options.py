@@ -54,6 +54,30 @@ def parse_size(text: str) -> int:
     return size
 
 
+def parse_names(text: str) -> tuple[str, ...]:
+    """What stands between commas; nothing for an empty text.
+
+    Raises:
+        DataError: There is nothing between them.
+    """
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if text and not names:
+        raise DataError(f"{text!r} names nothing; give names between commas, or leave it out")
+    return names
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """``0,1,2``.
+
+    Raises:
+        DataError: It is anything else.
+    """
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise DataError(f"{text!r} are no seeds; give whole numbers such as 0,1,2") from None
+
+
 def model_argument(function: F) -> F:
     """MODEL, a path that the library checks (its message names the remedy)."""
     return click.argument("model", type=click.Path())(function)

@@ -57,7 +57,7 @@ def test_from_a_search_to_a_hardened_file(cli: Cli, place: Path) -> None:
     ("words", "code", "named"),
     [
         (("--search", "gama"), 2, "unknown choice to search 'gama'; did you mean 'gamma'?"),
-        (("--seeds", "1,x"), 2, "--seeds '1,x' holds no list of whole numbers; give 0,1,2"),
+        (("--seeds", "1,x"), 2, "'1,x' are no seeds; give whole numbers such as 0,1,2"),
         (("--score", "r&g"), 2, "--eps-list '' holds no 0"),
         (("--trials", "0"), 2, "--trials 0 is not usable"),
         (("--mvl", "r"), 2, "--mvl 'r' names the layers that --search layers looks for"),

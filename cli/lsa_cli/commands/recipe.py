@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lsa_cli.options import Parsed, device_option
+from lsa_cli.options import Parsed, device_option, parse_names, parse_seeds
 from lsa_cli.output import require_writable
 from lsa_cli.terminal import results
 from lsa_cli.training import require_training, training_terminal
@@ -25,32 +25,6 @@ Examples:
   lsa-onnx recipe mnist-table3 -o mnist --data mnist.npz --rows 'Normal,AT-APGD*' --seeds 0
   lsa-onnx recipe own.toml -o own --scale smoke
 """
-
-
-def parse_seeds(text: str) -> tuple[int, ...]:
-    """``0,1,2``.
-
-    Raises:
-        DataError: It is anything else.
-    """
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise DataError(f"{text!r} are no seeds; give whole numbers such as 0,1,2") from None
-
-
-def parse_names(text: str) -> tuple[str, ...]:
-    """Names or wildcards between commas.
-
-    Raises:
-        DataError: There is none between them.
-    """
-    names = tuple(part.strip() for part in text.split(",") if part.strip())
-    if text and not names:
-        raise DataError(
-            f"{text!r} names nothing; give names such as 'Normal,AT-*', or leave it out"
-        )
-    return names
 
 
 @click.command("recipe", epilog=EXAMPLES)

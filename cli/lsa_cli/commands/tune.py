@@ -12,7 +12,7 @@ import click
 
 from lsa_cli.checks import check_option, require_safe
 from lsa_cli.config import harden_options_of
-from lsa_cli.options import Parsed, model_argument
+from lsa_cli.options import Parsed, model_argument, parse_names, parse_seeds
 from lsa_cli.output import require_writable
 from lsa_cli.terminal import results
 from lsa_cli.training import require_training, single_names, training_terminal
@@ -49,22 +49,6 @@ class TuneCommand(GroupedCommand):
         GroupedCommand(self.name, params=rest).format_options(ctx, formatter)
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _seeds(text: str) -> tuple[int, ...]:
-    """Whole numbers, separated by commas.
-
-    Raises:
-        DataError: One is none.
-    """
-    try:
-        return tuple(int(part) for part in _names(text))
-    except ValueError:
-        raise DataError(f"--seeds {text!r} holds no list of whole numbers; give 0,1,2") from None
-
-
 @click.command("tune", cls=TuneCommand, epilog=f"{EXAMPLES}\n{CHOICES}")
 @model_argument
 @click.option(
@@ -91,7 +75,7 @@ def _seeds(text: str) -> tuple[int, ...]:
 )
 @click.option(
     "--search",
-    type=Parsed("NAME,...", _names),
+    type=Parsed("NAME,...", parse_names),
     default=",".join(TuningPlan.search),
     show_default=True,
     metavar="NAME,...",
@@ -99,8 +83,8 @@ def _seeds(text: str) -> tuple[int, ...]:
 )
 @click.option(
     "--seeds",
-    type=Parsed("S,S,...", _seeds),
-    default="",
+    type=Parsed("S,S,...", parse_seeds),
+    default=(),
     metavar="S,S,...",
     help="Train each trial once with each; its score is the mean.  [default: that of --seed]",
 )
@@ -113,7 +97,7 @@ def _seeds(text: str) -> tuple[int, ...]:
 )
 @click.option(
     "--eps-list",
-    type=Parsed("E,E,...", _names),
+    type=Parsed("E,E,...", parse_names),
     default="",
     metavar="E,E,...",
     help="Strengths of the R&G score, 0 among them.",
