@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch.nn import functional
 
 from lsa_onnx.attacks import SampleRandomness
 from lsa_onnx.errors import ModelError
@@ -24,33 +23,15 @@ from lsa_trainer.objectives import (
     comparison_measure,
     losses,
 )
+from tests.trainer.step_model import COUNT, StepModel
 
-COUNT = 3
 # γ of a layer that counts samples first, and of one that does so on its second axis.
 GAMMAS = {"relu": 0.5, "turned": 2.0}
 ATTACKED = [name for name in BASES if name != "standard"]
 
 
-class Model:
-    """Conv, ReLU, a layer that counts samples on its second axis, and two outputs."""
-
-    def __init__(self) -> None:
-        generator = torch.Generator().manual_seed(0)
-        options: dict[str, Any] = {"generator": generator, "dtype": torch.float64}
-        self.x, self.w = torch.rand(COUNT, 2, 4, 5, **options), torch.randn(3, 2, 2, 2, **options)
-        self.v = torch.randn(36, 4, **options)
-        self.x_adv = self.x + 0.3 * torch.rand(self.x.shape, **options)
-        self.y = torch.tensor([0, 3, 1])
-        self.passes: list[tuple[int, bool]] = []
-        for weight in (self.w, self.v):
-            weight.requires_grad_()
-
-    def __call__(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        self.passes.append((len(x), torch.is_grad_enabled()))
-        relu = functional.conv2d(x, self.w).relu()
-        turned = relu.flatten(1).T
-        y = turned.T @ self.v
-        return {"relu": relu, "turned": turned, "y": y, "z": y.square()}
+class Model(StepModel):
+    """With the term and the oracle of an attack on it."""
 
     def term(self, power: int = 1) -> LayerRegulariser:
         return LayerRegulariser(GAMMAS, {"turned": 1}, power=power)
