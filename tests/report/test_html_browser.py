@@ -16,7 +16,7 @@ from tests.report.examples import all_reports, large_report
 
 
 @needs_browser
-@pytest.mark.parametrize("name", ["large", "hostile"])
+@pytest.mark.parametrize("name", [pytest.param("large", marks=pytest.mark.slow), "hostile"])
 def test_a_browser_draws_the_page_without_complaint(tmp_path: Path, name: str) -> None:
     report = all_reports()[name]
     write_html(report, tmp_path / "report.html")
@@ -66,6 +66,7 @@ document.title = JSON.stringify(found);
 
 
 @needs_browser
+@pytest.mark.slow
 def test_table_and_chart_can_be_used(tmp_path: Path) -> None:
     report = large_report()
     html = re.sub(r"<meta http-equiv[^>]*>", "", render_html(report))

@@ -227,7 +227,7 @@ def test_the_same_documents_give_the_same_page() -> None:
 
 
 @needs_browser
-@pytest.mark.parametrize("name", ["better", "hostile"])
+@pytest.mark.parametrize("name", [pytest.param("better", marks=pytest.mark.slow), "hostile"])
 def test_a_browser_draws_the_page_without_complaint(tmp_path: Path, name: str) -> None:
     write_hardening_html(*PAGES[name], tmp_path / "page.html")
     document = browse(tmp_path / "page.html")
@@ -257,6 +257,7 @@ document.title = JSON.stringify(found);
 
 
 @needs_browser
+@pytest.mark.slow
 def test_the_charts_can_be_used(tmp_path: Path) -> None:
     html = re.sub(r"<meta http-equiv[^>]*>", "", rendered("better"))
     page = tmp_path / "page.html"

@@ -25,6 +25,7 @@ def answers(path: Path, *inputs: Tensor) -> list[np.ndarray]:
     return list(graphs.run(proto, feeds).values())
 
 
+@pytest.mark.slow
 def test_a_source_module(tmp_path: Path) -> None:
     module, path = cnn_with_dropout(), tmp_path / "m.onnx"
     with torch.no_grad():
