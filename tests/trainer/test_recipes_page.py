@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -91,18 +92,38 @@ def test_what_was_published_stands_below_under_fgsm_alone(results: list[RowResul
 
 def test_a_gain_is_paired_with_the_base(results: list[RowResult]) -> None:
     # Of ten samples one more is right at 0 and two at 0.1, with either seed: 10 + 20 points.
-    layers, gamma, published, *gains = cells(
-        results_page(results), "What the layer-wise term adds", "AT-PGD-LR-L1"
+    trained, layers, gamma, published, *gains = cells(
+        results_page(results), "Gains over the base", "AT-PGD-LR-L1"
     )
-    assert (layers, gamma, published) == ("L1", "0.3", "+15.50")
+    assert (trained, layers, gamma, published) == ("0.1", "L1", "0.3", "+15.50")
     assert [re.match(r"\**[+-][\d.]+", each) is not None for each in gains] == [True] * 4
     assert [each.strip("*").partition(" ")[0] for each in gains] == ["+30.00", "+20.00"] * 2
     assert not gains[1].startswith("**"), "two samples of ten may as well not be drawn"
 
 
+def test_a_row_without_the_term_is_compared_with_the_first_of_its_base() -> None:
+    # Trained with ε = 0.5, it gains one sample of ten at 0 and two at 0.1, which the base was trained with.
+    wider = {"train_eps": 0.5, "options": {"eps": "0.5"}}
+    results = [
+        row("AT-PGD", 0, 5, 4),
+        row("AT-PGD-LR-L1", 0, 6, 6, **wider),
+        row("AT-PGD-LR-MVL", 0, 7, 4),
+        dataclasses.replace(row("AT-PGD", 0, 6, 6, **wider), index=9, row="AT-PGD-wide"),
+    ]
+    page = results_page(results)
+    part = "Gains over the base"
+    assert [each.partition(" ")[0].strip("*") for each in cells(page, part, "AT-PGD-wide")] == [
+        "0.5", "–", "–", "–", "+30.00", "+20.00", "+30.00", "+20.00",
+    ]  # fmt: skip
+    # Each regularised row has the one of its own ε.
+    assert cells(page, part, "AT-PGD-LR-L1")[4].startswith("+0.00")
+    assert cells(page, part, "AT-PGD-LR-MVL")[4].startswith("+20.00")
+    assert "of 3 rows" not in page, "a row without the term says nothing of the term"
+
+
 def test_layers_that_a_scan_chose_are_named(results: list[RowResult]) -> None:
-    found = cells(results_page(results), "What the layer-wise term adds", "AT-PGD-LR-MVL")
-    assert found[:4] == ["L0, L2", "0.1 to 0.5", "–", "+0.00 [+0.00, +0.00]"]
+    found = cells(results_page(results), "Gains over the base", "AT-PGD-LR-MVL")
+    assert found[1:5] == ["L0, L2", "0.1 to 0.5", "–", "+0.00 [+0.00, +0.00]"]
 
 
 def test_the_page_says_where_a_gain_holds() -> None:
@@ -132,12 +153,12 @@ def test_settings_times_and_machines_are_told(results: list[RowResult]) -> None:
 def test_a_small_scale_is_told() -> None:
     page = results_page([row("Normal", 0, 5, 5, scale="smoke")])
     assert "at scale `smoke`, which is for a quick look." in page
-    assert "layer-wise term adds" not in page
+    assert "Gains over" not in page
 
 
 def test_rows_without_a_base_at_their_seed_have_no_gain() -> None:
     page = results_page([row("AT-PGD", 0, 5, 5), row("AT-PGD-LR-L1", 1, 6, 6)])
-    assert cells(page, "What the layer-wise term adds", "AT-PGD-LR-L1")[3:] == ["–"] * 4
+    assert cells(page, "Gains over the base", "AT-PGD-LR-L1")[4:] == ["–"] * 4
 
 
 def test_what_makes_no_page() -> None:

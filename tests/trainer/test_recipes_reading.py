@@ -57,13 +57,6 @@ def test_what_a_recipe_says(tiny: Recipe) -> None:
     assert tiny.row("AT-MVL").indices is None
 
 
-def test_rows_and_their_bases(tiny: Recipe) -> None:
-    normal, plain, *regularised = tiny.rows
-    assert tiny.base_of(normal) is None
-    assert tiny.base_of(plain) is None
-    assert [tiny.base_of(row) for row in regularised] == [plain, plain]
-
-
 def test_rows_by_wildcard_keep_their_order(tiny: Recipe) -> None:
     found = tiny.chosen_rows(("AT-*", "Normal"))
     assert [row.name for row in found] == ["Normal", "AT-L1", "AT-MVL"]

@@ -1,4 +1,4 @@
-"""Rows over seeds, and each regularised row against its base."""
+"""Rows over seeds, and rows against their base."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Gain:
-    """What a layer-wise term adds under one attack, in points: to R&G, and to accuracy at the trained ε."""
+    """What a row gains on its base under one attack, in points: in R&G, and at the ε that the base was trained with."""
 
     r_and_g: Difference
     at_trained: Difference | None
@@ -63,11 +63,19 @@ def grouped(results: Sequence[RowResult]) -> list[Group]:
 
 
 def base_of(group: Group, groups: Sequence[Group]) -> Group | None:
-    """The same base without a layer-wise term."""
-    if not group.regularised or group.first.base == NORMAL:
+    """The row that a row is compared with: of the same base, without a layer-wise term.
+
+    A regularised row has the one that was trained with the same ε, if there is one. Another row without a term is
+    compared with the first of its base, for what its options alone are worth.
+    """
+    if group.first.base == NORMAL:
         return None
-    plain = (each for each in groups if each.first.base == group.first.base)
-    return next((each for each in plain if not each.regularised), None)
+    same = [each for each in groups if each.first.base == group.first.base]
+    plain = [each for each in same if not each.regularised]
+    if not group.regularised:
+        return None if plain[0] is group else plain[0]
+    alike = [each for each in plain if each.first.train_eps == group.first.train_eps]
+    return next(iter([*alike, *plain]), None)
 
 
 def published_gain(group: Group, base: Group) -> float | None:
@@ -77,7 +85,7 @@ def published_gain(group: Group, base: Group) -> float | None:
 
 
 def gain(group: Group, base: Group, attack: str) -> Gain | None:
-    """What the term adds, over the seeds that both rows have; ``None`` where there are none."""
+    """Over the seeds that both rows have; ``None`` where there are none."""
     pairs = [
         (ours.attacks[attack], theirs.attacks[attack])
         for ours in group.results
@@ -87,7 +95,7 @@ def gain(group: Group, base: Group, attack: str) -> Gain | None:
     if not pairs:
         return None
     found = _PERCENT * np.stack([a.correct.astype(float) - b.correct for a, b in pairs])
-    trained, eps = group.first.train_eps, pairs[0][0].eps
+    trained, eps = base.first.train_eps, pairs[0][0].eps
     place = next((i for i, e in enumerate(eps) if trained and math.isclose(e, trained)), None)
     return Gain(
         paired_difference(found.sum(axis=1)),

@@ -80,17 +80,20 @@ def _table(groups: Sequence[Group], attack: str) -> Iterator[str]:
 
 
 def _gains(groups: Sequence[Group], attacks: Sequence[str]) -> Iterator[str]:
-    """Each regularised row against its base."""
+    """Each row against its base."""
     pairs = [(group, base_of(group, groups)) for group in groups]
     found = [(group, base) for group, base in pairs if base is not None]
     if not found:
         return
-    yield "## What the layer-wise term adds"
+    yield "## Gains over the base"
     yield ""
-    yield "Points over the row of the same base without the term, paired by seed and test sample."
+    yield (
+        "Points over the row of the same base without the layer-wise term, paired by seed and test sample; at the ε "
+        "that this was trained with, and in R&G."
+    )
     yield ""
     columns = [f"{what}, {_name(a)}" for a in attacks for what in ("ΔR&G", "Δ at trained ε")]
-    yield from _header("training", "layers", "γ", "published ΔR&G", *columns)
+    yield from _header("training", "ε of training", "layers", "γ", "published ΔR&G", *columns)
     verdicts: dict[str, list[tuple[str, Difference]]] = {attack: [] for attack in attacks}
     for group, base in found:
         cells = []
@@ -99,11 +102,12 @@ def _gains(groups: Sequence[Group], attacks: Sequence[str]) -> Iterator[str]:
             cells += ["–", "–"] if gained is None else [
                 _difference(gained.r_and_g), _difference(gained.at_trained)
             ]  # fmt: skip
-            if gained is not None:
+            if gained is not None and group.regularised:
                 verdicts[attack].append((group.first.row, gained.r_and_g))
         published = published_gain(group, base)
         told = "–" if published is None else f"{published:+.2f}"
-        yield _line(group.first.row, _layers(group), _gammas(group), told, *cells)
+        trained = f"{group.first.train_eps or 0:g}"
+        yield _line(group.first.row, trained, _layers(group), _gammas(group), told, *cells)
     yield ""
     for attack, each in verdicts.items():
         yield from _verdict(attack, each)

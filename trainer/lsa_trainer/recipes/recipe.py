@@ -195,13 +195,6 @@ class Recipe:
         """The row of that name."""
         return next(row for row in self.rows if row.name == name)
 
-    def base_of(self, row: Row) -> Row | None:
-        """The row that ``row`` is compared with: the same base without a layer-wise term."""
-        if not row.regularised:
-            return None
-        plain = (each for each in self.rows if each.base == row.base and not each.regularised)
-        return next(plain, None)
-
     def chosen_rows(self, patterns: tuple[str, ...]) -> tuple[Row, ...]:
         """Rows by name or wildcard, in their own order; all where nothing is asked for.
 
