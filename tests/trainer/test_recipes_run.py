@@ -105,6 +105,28 @@ def test_a_second_call_runs_nothing(
     assert first_steps == [0]
 
 
+def test_fresh_runs_the_chosen_rows_anew(tmp_path: Path, first_steps: list[int]) -> None:
+    first, _ = run(tmp_path, rows=("Normal", "AT"))
+    (tmp_path / "work/seed-0/AT/run").mkdir(exist_ok=True)
+    (tmp_path / "work/seed-0/AT/run/step-000001.safetensors").write_bytes(b"damaged")
+    again, told = run(tmp_path, rows=("AT",), fresh=True)
+    assert not (tmp_path / "work/seed-0/AT/run/step-000001.safetensors").exists()
+    assert not told[0].endswith("(kept)")
+    assert by_row(again.results)["Normal"] == by_row(first.results)["Normal"]
+    assert first_steps == [0], "a first step that is done stays"
+
+
+def test_fresh_forgets_an_interrupted_first_step(tmp_path: Path) -> None:
+    model, run_of = tmp_path / "normal.onnx", tmp_path / "normal.onnx.run"
+    run_of.mkdir()
+    model.touch()
+    stages.forget_interrupted(model)
+    assert run_of.exists()
+    model.unlink()
+    stages.forget_interrupted(model)
+    assert not run_of.exists()
+
+
 @pytest.mark.slow
 def test_rows_and_seeds_come_one_after_the_other(tmp_path: Path, first_steps: list[int]) -> None:
     run(tmp_path, rows=("Normal",))

@@ -46,6 +46,7 @@ Examples:
     help="Rows by name or wildcard.  [default: all]",
 )
 @click.option("--scale", metavar="NAME", help="A reduced run that the recipe has, such as smoke.")
+@click.option("--fresh", is_flag=True, help="Run these rows anew, whether or not they are done.")
 @click.option("--page", "page_path", metavar="FILE.md", help="Write the results as a page.")
 @device_option
 @click.option("-q", "--quiet", is_flag=True, help="No messages and no progress.")
@@ -60,6 +61,7 @@ def command(
     device: str,
     *,
     listed: bool,
+    fresh: bool,
     quiet: bool,
 ) -> None:
     """Run a published experiment: train, export, scan, harden and evaluate, row by row.
@@ -78,7 +80,7 @@ def command(
         raise DataError(f"recipe {name!r} needs a folder for what it makes; name one with -o")
     if page_path is not None:
         _require_page(page_path, work, [path for path in (name, data) if path is not None])
-    ran = _run(recipe, work, data, seeds, rows, device, quiet=quiet)
+    ran = _run(recipe, work, data, seeds, rows, device, fresh=fresh, quiet=quiet)
     if ran.results:
         text = results_page(ran.results)
         if page_path is None:
@@ -126,6 +128,7 @@ def _run(
     rows: tuple[str, ...],
     device: str,
     *,
+    fresh: bool,
     quiet: bool,
 ) -> Ran:
     """Run what is missing. torch is loaded here and not before."""
@@ -135,5 +138,12 @@ def _run(
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     with training_terminal(quiet=quiet, verbose=False) as terminal:
         return run_recipe(
-            recipe, work, data=data, seeds=seeds, rows=rows, device=device, listener=terminal
+            recipe,
+            work,
+            data=data,
+            seeds=seeds,
+            rows=rows,
+            device=device,
+            fresh=fresh,
+            listener=terminal,
         )

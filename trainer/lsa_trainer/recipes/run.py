@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,11 +24,13 @@ from lsa_trainer.recipes.progress import Rows
 from lsa_trainer.recipes.recipe import MVL, NORMAL, Recipe, Row, require_seeds
 from lsa_trainer.recipes.results import RowResult, read_record, read_results, write_record
 from lsa_trainer.recipes.stages import (
+    NORMAL_MODEL,
     SCAN,
     SCAN_AFTER,
     Bench,
     Made,
     evaluated,
+    forget_interrupted,
     hardened,
     scanned,
     seconds_of,
@@ -78,6 +81,7 @@ def run_recipe(
     seeds: tuple[int, ...] | None = None,
     rows: tuple[str, ...] = (),
     device: str = "auto",
+    fresh: bool = False,
     listener: TrainingListener | None = None,
 ) -> Ran:
     """Run every row that is not done, for every seed.
@@ -92,6 +96,7 @@ def run_recipe(
         seeds: In place of the recipe's.
         rows: Names or wildcards; all where none is given.
         device: "auto", "cpu", "cuda" or "cuda:N".
+        fresh: Run these rows anew, done or not, and step 1 if it was interrupted.
         listener: Told of progress.
 
     Raises:
@@ -105,7 +110,7 @@ def run_recipe(
     _require_own(folder, recipe)
     told = Rows(listener or TrainingListener(), len(chosen) * len(numbers))
     ran = Ran()
-    call = _Call(recipe, folder, given, chosen, device, told, ran)
+    call = _Call(recipe, folder, given, chosen, device, fresh, told, ran)
     with _threads(recipe.threads):
         for seed in numbers:
             _run_seed(call, seed)
@@ -124,6 +129,7 @@ class _Call:
     data: Path | None
     rows: tuple[Row, ...]
     device: str
+    fresh: bool
     told: Rows
     ran: Ran
 
@@ -145,6 +151,8 @@ def _run_seed(call: _Call, seed: int) -> None:
         try:
             make_folder(folder)
             with held(folder / _LOCK, timeout=0):
+                if call.fresh:
+                    _empty(folder)
                 _run_row(call, bench, model, report, row)
         except Timeout:
             call.told.elsewhere(row.name, seed)
@@ -158,10 +166,21 @@ def _started(call: _Call, seed: int) -> tuple[Bench, Path, Report]:
     folder = call.work / f"seed-{seed}"
     make_folder(folder)
     with held(folder / _LOCK):
+        if call.fresh:
+            forget_interrupted(folder / NORMAL_MODEL)
         samples = find_samples(call.recipe, call.data, call.work, seed)
         bench = Bench(call.recipe, seed, folder, samples, call.device, call.told)
         model = trained_normally(bench)
         return bench, model, scanned(bench, model, folder / SCAN)
+
+
+def _empty(folder: Path) -> None:
+    """Remove what a row has made; the lock on it is held."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != _LOCK:
+            path.unlink()
 
 
 def _run_row(call: _Call, bench: Bench, model: Path, report: Report, row: Row) -> None:

@@ -107,8 +107,14 @@ def trained_normally(bench: Bench) -> Path:
         )
         return {"sha256": digest(model).sha256}
 
-    _kept(bench, model, asked, bench.folder / f"{NORMAL_MODEL}.{_RUN}", make)
+    _kept(bench, model, asked, _run_of(model), make)
     return model
+
+
+def forget_interrupted(model: Path) -> None:
+    """Let step 1 start anew if it has not ended."""
+    if not model.exists():
+        shutil.rmtree(_run_of(model), ignore_errors=True)
 
 
 def scanned(bench: Bench, model: Path, path: Path) -> Report:
@@ -254,6 +260,11 @@ def _clear(bench: Bench, path: Path, run: Path | None, known: Mapping[str, Any] 
 
 def _record_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.made.json")
+
+
+def _run_of(model: Path) -> Path:
+    """Where the training of step 1 keeps its checkpoints."""
+    return model.with_name(f"{model.name}.{_RUN}")
 
 
 def _comparable(options: HardenOptions) -> dict[str, Any]:
