@@ -82,6 +82,16 @@ def evaluate(
     return _document(bench, running, head, device, options, strongest, outcomes, started)
 
 
+def require_evaluable(model: str | Path, options: EvaluationOptions) -> None:
+    """Refuse a model that ``evaluate`` would refuse, without a run of it.
+
+    Raises:
+        LsaError: The model cannot be opened, the samples do not fit it, or it predicts no classes.
+    """
+    subject = open_subject(str(model), options)
+    required_head(subject.model, options.decision, _NO_ACCURACY, _ANY_KIND)
+
+
 def _announce(bench: Bench, device: Device, listener: Listener) -> None:
     if device.note:
         listener.message(device.note)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from lsa_cli.output import deliver, require_distinct, require_writable
 from lsa_cli.terminal import TerminalListener
 from lsa_onnx.attacks import ATTACKS
 from lsa_onnx.errors import DataError, LsaError
-from lsa_onnx.evaluation import EvaluationOptions, evaluate, side_by_side
+from lsa_onnx.evaluation import EvaluationOptions, evaluate, require_evaluable, side_by_side
 from lsa_onnx.evaluation.strengths import require_zero
 from lsa_onnx.report import (
     Evaluation,
@@ -127,19 +128,36 @@ def _require_one_file(models: Sequence[str], kept: Path | None) -> None:
 def _evaluated(
     models: Sequence[str], options: EvaluationOptions, listener: TerminalListener
 ) -> tuple[list[Evaluation], LsaError | None]:
-    """One evaluation per model, up to the first that fails, and what went wrong with that."""
+    """One evaluation per model, up to the first that fails, and what went wrong with that.
+
+    Of several each is opened before any is attacked, which may take hours.
+    """
     found: list[Evaluation] = []
+    for model in models:
+        with _naming(models, model):
+            require_safe(model, libraries=options.custom_ops)
+            if len(models) > 1:
+                require_evaluable(model, options)
     for number, model in enumerate(models, start=1):
         if len(models) > 1:
             listener.message(f"{model} ({number} of {len(models)})")
         try:
-            require_safe(model, libraries=options.custom_ops)
-            found.append(evaluate(model, options, listener))
+            with _naming(models, model):
+                found.append(evaluate(model, options, listener))
         except LsaError as error:
-            if len(models) > 1 and model not in str(error):
-                error.args = (f"{model!r}: {error}", *error.args[1:])
             return found, error
     return found, None
+
+
+@contextlib.contextmanager
+def _naming(models: Sequence[str], model: str) -> Iterator[None]:
+    """Let errors say which of several models they are about."""
+    try:
+        yield
+    except LsaError as error:
+        if len(models) > 1 and model not in str(error):
+            error.args = (f"{model!r}: {error}", *error.args[1:])
+        raise
 
 
 def _deliver(found: Evaluations, files: Mapping[str, str | None], *, several: bool) -> None:
