@@ -45,6 +45,7 @@ def assert_survives(folder: Path, changes: dict[str, Any], kills: int, epochs: i
 
 
 @needs_kill
+@pytest.mark.slow
 def test_a_kill_changes_nothing(tmp_path: Path) -> None:
     assert_survives(tmp_path, ADAMW, 1, 6)
 
