@@ -46,7 +46,7 @@ def space(*search: str, rank: Ranking | None = None, **changes: Any) -> Space:
 def test_gamma_is_drawn_on_a_logarithmic_scale_and_kept_in_three_digits() -> None:
     trial = Fixed(gamma=0.0123456)
     drawn = space("gamma").draw(trial)
-    assert trial.asked == {"gamma": (1e-3, 10.0, None, True)}
+    assert trial.asked == {"gamma": (0.01, 100.0, None, True)}
     assert drawn == Setting({"gamma": "0.0123"}, {"gamma": "0.0123"})
 
 

@@ -19,7 +19,7 @@ Score = Literal["robust", "rg"]
 SCORES: tuple[Score, ...] = ("robust", "rg")
 # What can be searched, and in what range; ``space`` draws from it.
 SEARCHABLE: Mapping[str, str] = {
-    "gamma": "γ of the layer-wise term: 0.001 to 10, on a logarithmic scale",
+    "gamma": "γ of the layer-wise term: 0.01 to 100, on a logarithmic scale",
     "share": "γ balanced in place of that, so that the term starts as this share of J: 0.01 to 1, likewise",
     "eta": "η, 0 to 2: each value that gives another MVL list, once",
     "layers": "what is regularised: the MVL list, one layer alone, or the k layers of largest growth",

@@ -19,7 +19,7 @@ from lsa_trainer.tuning.layers import Ranking
 from lsa_trainer.tuning.plan import OF_THE_TERM, SEARCHABLE
 
 MVL_LIST = "mvl"
-_GAMMA, _SHARE = (1e-3, 10.0), (0.01, 1.0)
+_GAMMA, _SHARE = (0.01, 100.0), (0.01, 1.0)
 _MOST_CLEAN_WEIGHT, _MOST_EPS, _STEP = 0.5, 1.5, 0.1
 _DIGITS = 3
 # What these climb are the regularised layers, so they belong to the term.
