@@ -106,7 +106,7 @@ def run(search: Search, work: Path) -> None:
         "verify_attack": "apgd-ce",
         "verify_steps": 20,
     }
-    options = HardenOptions(**shared | dict(search.fixed))
+    options = HardenOptions(**{**shared, **search.fixed})
     plan = TuningPlan(
         trials=search.trials,
         search=search.search,
