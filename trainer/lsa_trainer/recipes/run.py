@@ -111,7 +111,7 @@ def run_recipe(
     told = Rows(listener or TrainingListener(), len(chosen) * len(numbers))
     ran = Ran()
     call = _Call(recipe, folder, given, chosen, device, fresh, told, ran)
-    with _threads(recipe.threads):
+    with threads(recipe.threads):
         for seed in numbers:
             _run_seed(call, seed)
     ran.results, others = current(recipe, read_results(folder))
@@ -247,7 +247,7 @@ def _require_own(work: Path, recipe: Recipe) -> None:
 
 
 @contextlib.contextmanager
-def _threads(count: int | None) -> Iterator[None]:
+def threads(count: int | None) -> Iterator[None]:
     """So many threads of torch: on small networks they would only wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
