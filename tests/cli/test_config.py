@@ -33,7 +33,7 @@ ODD: dict[str, Any] = {
     "momentum": 0.25, "weight_decay": 0.5, "schedule": "step", "warmup": 0.25, "ema": 0.5,
     "clip": 2.0, "crop": 2, "flip": True, "batch_norm": "clean", "precision": "bf16-mixed",
     "channels_last": False, "compile": True, "validate_every": 0.5, "validation_steps": 3,
-    "patience": 4, "max_clean_drop": 0.25, "checkpoint_every": 6, "tensorboard": True,
+    "patience": 4, "keep": "last", "max_clean_drop": 0.25, "checkpoint_every": 6, "tensorboard": True,
     "report": Path("scan.json"), "mvl": ("r", "s,t"), "validation": 12, "verification": 13,
     "verify_attack": "square", "verify_steps": 14, "allow_frozen": True, "force": True,
     "reexport": True,

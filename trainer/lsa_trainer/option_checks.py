@@ -30,6 +30,7 @@ PUBLISHED: Mapping[str, Any] = {
     "lr_power": 1,
     "eps_schedule": "warmup",
 }
+KEPT = ("best", "last")
 # Of the comparison measure in the layer-wise term.
 _POWERS = (1, 2)
 # They have a loss at x of their own.
@@ -79,6 +80,7 @@ _CHOICES: Mapping[str, Collection[str]] = {
     "schedule": KINDS,
     "batch_norm": get_args(BatchNorm),
     "precision": PRECISIONS,
+    "keep": KEPT,
 }
 
 

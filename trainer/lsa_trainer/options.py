@@ -92,7 +92,9 @@ class TrainingOptions:
         validation_steps: Gradient steps of the validation attack; more than the training attack has.
         patience: Validations without a gain in robust accuracy after which training ends early; they count
             from where ε has grown to its value.
-        max_clean_drop: Accuracy on clean inputs that may be lost, 0 to 1.
+        keep: The weights that a run ends with: "best" for the most robust ones at a validation, those that training
+            started from among them, or "last".
+        max_clean_drop: Accuracy on clean inputs that the best may have lost, 0 to 1.
         checkpoint_every: Steps between checkpoints.
         seed: Of every random choice.
         tensorboard: Write the log for TensorBoard as well.
@@ -135,6 +137,7 @@ class TrainingOptions:
     validate_every: float = 1.0
     validation_steps: int = 20
     patience: int | None = None
+    keep: str = "best"
     max_clean_drop: float = 0.02
     checkpoint_every: int = 100
     seed: int = 0

@@ -51,6 +51,10 @@ class Average:
                 average.copy_(current)
         self.updates += 1
 
+    def adopt(self) -> None:
+        """Give the tensors the average for good."""
+        _write(self._current, self._average)
+
     @contextmanager
     def swapped_in(self) -> Iterator[None]:
         """The tensors hold the average inside the block, and bit for bit their own values after it."""

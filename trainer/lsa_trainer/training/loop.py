@@ -37,7 +37,7 @@ _ROLL_BACK = 0.5
 
 @dataclass(frozen=True)
 class Trained:
-    """What a run ended with; the job's weights are those of the best validation.
+    """What a run ended with; the job's weights are those that were chosen.
 
     Attributes:
         before: Scores of the model that training started from.
@@ -197,7 +197,8 @@ class _Run:
         state.history.append({"step": state.step, **scores.to_record()})
         self._reporter.validated(state.step, scores)
         collapse = self._watch(scores)
-        if collapse is None:
+        # At the end there is nothing to go on with.
+        if collapse is None or (self._options.keep == "last" and state.step == self._total):
             return
         state.roll_back(_ROLL_BACK)
         note = f"{collapse}; went back to the best weights, and on in steps of half the size"
@@ -226,10 +227,13 @@ class _Run:
         state, notes = self._state, [*self._state.notes]
         if state.stop.due:
             notes.append(f"ended early at step {state.step}: robust accuracy has stopped rising")
-        if state.best.step is not None:
+        last = self._options.keep == "last" or state.best.step is None
+        if not last:
             write(state.weights, state.best_weights)
+        elif state.average is not None:
+            state.average.adopt()
         known = {entry["step"]: entry for entry in state.history}
-        chosen = known[state.step if state.best.step is None else state.best.step]
+        chosen = known[state.step if last else state.best.step]
         return Trained(
             before=_scores(known[0]),
             best=_scores(chosen),
