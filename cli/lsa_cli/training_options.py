@@ -91,7 +91,7 @@ _GROUPS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("validate_every", "EPOCHS", "Epochs between validations; parts of one will do."),
         ("validation_steps", "N", "Gradient steps of the attack in validation."),
         ("patience", "N", "End after N validations without a gain.  [default: never]"),
-        ("keep", "best|last", "Weights to end with: those of the best validation, which may be the original's, or the last."),
+        ("keep", "best|last", "Weights to end with: of the best validation, the first among them, or the last."),
         ("checkpoint_every", "N", "Steps between checkpoints, from which a run goes on."),
         ("fresh", "", "Start anew where a run was interrupted."),
         ("tensorboard", "", "Write the log for TensorBoard as well."),
