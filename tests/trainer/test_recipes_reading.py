@@ -40,11 +40,12 @@ def test_every_shipped_recipe_has_a_small_scale(name: str) -> None:
 
 def test_table_2_has_each_base_with_each_layer_and_the_list_of_the_scan() -> None:
     rows = {row.name: row for row in read_recipe("moon-table2").rows}
-    assert len(rows) == 21
+    assert len(rows) == 25
     for base in ("FGSM", "PGD", "TRADES", "FAST"):
         for layers in ("L0", "L1", "L2", "mvl"):
             row = rows[f"AT-{base}-LR-{layers.upper()}"]
             assert (row.base, row.layers) == (f"at-{base.lower()}", (layers,))
+        assert rows[f"AT-{base}-E0.4"].options == {"eps": "0.4"}, "more ε and no term"
 
 
 def test_what_a_recipe_says(tiny: Recipe) -> None:
