@@ -75,7 +75,7 @@ def base_of(group: Group, groups: Sequence[Group]) -> Group | None:
     if not group.regularised:
         return None if plain[0] is group else plain[0]
     alike = [each for each in plain if each.first.train_eps == group.first.train_eps]
-    return next(iter([*alike, *plain]), None)
+    return next(iter(alike or plain), None)
 
 
 def published_gain(group: Group, base: Group) -> float | None:
