@@ -36,7 +36,7 @@ def test_recipes_are_listed(cli: Cli, arguments: tuple[str, ...]) -> None:
     for name in ("moon-table2", "mnist-table3", "cifar10-vgg19-table4"):
         assert name in outcome.out
     assert "Khalooei et al. 2023, Table 2" in outcome.out
-    assert "21 rows, 5 seeds" in outcome.out
+    assert "25 rows, 5 seeds" in outcome.out
 
 
 def test_a_run_prints_its_page(cli: Cli, tiny: Path) -> None:
