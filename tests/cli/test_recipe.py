@@ -9,6 +9,7 @@ import pytest
 from tests.cli.command_line import Cli
 from tests.cli.training import assert_refused
 from tests.trainer.recipe_files import (
+    DRAWN,
     TINY,
     blobs,
     quick_first_step,
@@ -74,7 +75,21 @@ def test_a_row_that_fails_keeps_the_others_and_ends_with_its_code(cli: Cli, tiny
     )
 
 
+def test_figures_are_drawn_of_the_first_seed(cli: Cli, tiny: Path) -> None:
+    write(tiny.parent, DRAWN)
+    outcome = cli(
+        "recipe", tiny, "-o", "work", "--data", "blobs.npz", "--seeds", "1,0", "--rows", "Normal,AT",
+        "--page", "page.md", "--figures", "pictures", "-q",
+    )  # fmt: skip
+    assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
+    assert len(list(Path("pictures").glob("tiny-*.png"))) == 4
+    assert '"seed": 1' in Path("work/figures/inputs.json").read_text("utf-8")
+
+
 REFUSED = {
+    "no figures": (
+        ("tiny.toml", "-o", "w", "--data", "blobs.npz", "--figures", "f"), "'tiny' says nothing of figures",
+    ),
     "unknown": (("moon-table3", "-o", "w"), "unknown recipe 'moon-table3'; did you mean 'moon-table2'?"),
     "no folder": (("moon-table2",), "'moon-table2' needs a folder for what it makes; name one with -o"),
     "no data": (("mnist-table3", "-o", "w"), "give --data: MNIST as an npz with x_train"),

@@ -79,6 +79,17 @@ base = "at-fgsm"
 layers = "mvl"
 """
 
+FIGURES = """[figures]
+rows = ["Normal", "AT"]
+perturbations = ["gaussian=0.1", "fgsm"]
+eps = "0.5"
+extent = "0.4"
+samples = 20
+points = 3
+"""
+# With figures, which stand before the first scale.
+DRAWN = TINY.replace("[scales.less]", f"{FIGURES}[scales.less]")
+
 
 def write(folder: Path, text: str = TINY) -> Path:
     """A recipe as a file."""

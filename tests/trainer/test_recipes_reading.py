@@ -9,7 +9,7 @@ import pytest
 
 from lsa_onnx.errors import DataError
 from lsa_trainer.recipes import Recipe, read_recipe, shipped
-from tests.trainer.recipe_files import TINY, write
+from tests.trainer.recipe_files import DRAWN, FIGURES, TINY, write
 
 NAMES = ["cifar10-vgg19-table4", "cifar10-wideresnet-table4", "mnist-table3", "moon-table2"]
 
@@ -132,6 +132,25 @@ def test_what_is_refused_names_the_file(tmp_path: Path, old: str, new: str, said
         read_recipe(path)
     assert re.match(r"recipe 'tiny\.toml': ", str(caught.value))
     assert "\n" not in str(caught.value)
+
+
+REFUSED_FIGURES = {
+    "row": ('rows = ["Normal", "AT"]', 'rows = ["Normal", "A"]', r"row in \[figures\]: 'A'; accepted are"),
+    "extent": ('extent = "0.4"', 'extent = "9"', r"--extent 9 is 9, more than the range's width 4"),
+    "points": ("points = 3", "points = 4", r"--points 4 is even"),
+    "perturbation": ('"fgsm"]', '"fgsn"]', r"unknown perturbation 'fgsn'"),
+    "missing": ('eps = "0.5"\nextent', "extent", r"\[figures\] lacks 'eps'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "said"), REFUSED_FIGURES.values(), ids=REFUSED_FIGURES)
+def test_figures_are_refused_before_anything_runs(
+    tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    assert old in FIGURES
+    text = DRAWN.replace(FIGURES, FIGURES.replace(old, new, 1))
+    with pytest.raises(DataError, match=said):
+        read_recipe(write(tmp_path, text))
 
 
 def test_unknown_recipes_and_scales(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from lsa_onnx.layers import plan_layers
 from lsa_onnx.runtime.devices import resolve_device
 from lsa_onnx.runtime.inspection import survey
 from lsa_trainer.export import exported
-from lsa_trainer.recipes import read_recipe, results_page, run_recipe, shipped
+from lsa_trainer.recipes import draw_figures, read_recipe, results_page, run_recipe, shipped
 from lsa_trainer.recipes.architectures import SAMPLE_SHAPES, build
 from tests.graphs import Array
 
@@ -120,7 +120,7 @@ def images(folder: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(shipped()))
-def test_a_shipped_recipe_runs_to_its_page(name: str, tmp_path: Path) -> None:
+def test_a_shipped_recipe_runs_to_its_page_and_figures(name: str, tmp_path: Path) -> None:
     recipe = read_recipe(name, "smoke")
     if recipe.data.kind == "moons":
         pytest.importorskip("sklearn")
@@ -138,6 +138,9 @@ def test_a_shipped_recipe_runs_to_its_page(name: str, tmp_path: Path) -> None:
     page = results_page(ran.results)
     assert all(f"| {row.name} |" in page for row in recipe.chosen_rows(rows))
     onnx.checker.check_model(onnx.load(tmp_path / "work/seed-0/normal.onnx"))
+    drawn = draw_figures(recipe, tmp_path / "work", tmp_path / "png", data=data, device="cpu")
+    assert len(drawn) == (4 if recipe.architecture == "A" else 3)
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)
 
 
 @pytest.mark.slow

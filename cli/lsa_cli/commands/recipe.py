@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\b
 Examples:
   lsa-onnx recipe
-  lsa-onnx recipe moon-table2 -o moon --page moon/results.md
+  lsa-onnx recipe moon-table2 -o moon --page moon/results.md --figures moon
   lsa-onnx recipe mnist-table3 -o mnist --data mnist.npz --rows 'Normal,AT-APGD*' --seeds 0
   lsa-onnx recipe own.toml -o own --scale smoke
 """
@@ -48,6 +48,13 @@ Examples:
 @click.option("--scale", metavar="NAME", help="A reduced run that the recipe has, such as smoke.")
 @click.option("--fresh", is_flag=True, help="Run these rows anew, whether or not they are done.")
 @click.option("--page", "page_path", metavar="FILE.md", help="Write the results as a page.")
+@click.option(
+    "--figures",
+    "figures_path",
+    metavar="FOLDER",
+    help="Draw the recipe's figures there, of its first seed: CM by layer, losses around inputs and over "
+    "weights, regions of two features.",
+)
 @device_option
 @click.option("-q", "--quiet", is_flag=True, help="No messages and no progress.")
 def command(
@@ -58,6 +65,7 @@ def command(
     rows: tuple[str, ...],
     scale: str | None,
     page_path: str | None,
+    figures_path: str | None,
     device: str,
     *,
     listed: bool,
@@ -76,6 +84,8 @@ def command(
 
     recipe = read_recipe(name, scale)
     require_training()
+    if figures_path is not None:
+        _require_figures(recipe)
     if work is None:
         raise DataError(f"recipe {name!r} needs a folder for what it makes; name one with -o")
     if page_path is not None:
@@ -88,6 +98,38 @@ def command(
         else:
             write_atomically(page_path, text.encode("utf-8"))
     ran.require_all()
+    if figures_path is not None:
+        _draw(recipe, work, figures_path, data, seeds, device, quiet=quiet)
+
+
+def _require_figures(recipe: Recipe) -> None:
+    from lsa_trainer.recipes import require_figures  # torch
+
+    require_figures(recipe)
+
+
+def _draw(
+    recipe: Recipe,
+    work: str,
+    folder: str,
+    data: str | None,
+    seeds: tuple[int, ...] | None,
+    device: str,
+    *,
+    quiet: bool,
+) -> None:
+    from lsa_trainer.recipes import draw_figures
+
+    with training_terminal(quiet=quiet, verbose=False) as terminal:
+        draw_figures(
+            recipe,
+            work,
+            folder,
+            data=data,
+            seed=None if seeds is None else seeds[0],
+            device=device,
+            listener=terminal,
+        )
 
 
 def _list() -> None:

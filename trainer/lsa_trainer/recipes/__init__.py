@@ -11,6 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lsa_trainer.recipes.drawings import draw_figures as draw_figures
+    from lsa_trainer.recipes.drawings import require_figures as require_figures
     from lsa_trainer.recipes.page import results_page as results_page
     from lsa_trainer.recipes.reading import read_recipe as read_recipe
     from lsa_trainer.recipes.reading import shipped as shipped
@@ -26,6 +28,8 @@ _HOMES = {
     "Recipe": "recipe",
     "Row": "recipe",
     "RowResult": "results",
+    "draw_figures": "drawings",
+    "require_figures": "drawings",
     "results_page": "page",
     "read_recipe": "reading",
     "read_results": "results",

@@ -14,7 +14,14 @@ from lsa_onnx.files import read_regular
 from lsa_onnx.scan.options import SubjectOptions
 from lsa_trainer.option_values import typed
 from lsa_trainer.options import HardenOptions, TrainingOptions
-from lsa_trainer.recipes.recipe import DataSpec, EvaluateSpec, Recipe, Row, ScanSpec
+from lsa_trainer.recipes.recipe import (
+    DataSpec,
+    EvaluateSpec,
+    FigureSpec,
+    Recipe,
+    Row,
+    ScanSpec,
+)
 from lsa_trainer.recipes.specified import require_usable
 
 if sys.version_info >= (3, 11):
@@ -34,7 +41,7 @@ _ENGINE = frozenset(
     }
 ) - {"batch"}
 _NORMAL_ENGINE = frozenset({"base", "gamma", "seed", "tensorboard"})
-_TABLES = frozenset({"data", "normal", "scan", "harden", "evaluate", "rows", "scales"})
+_TABLES = frozenset({"data", "normal", "scan", "harden", "evaluate", "figures", "rows", "scales"})
 
 
 def shipped() -> dict[str, Path]:
@@ -95,6 +102,7 @@ def _recipe(name: str, given: dict[str, Any], scale: str | None) -> Recipe:
         "harden": _options(HardenOptions, table, "harden", _ENGINE),
         "evaluate": _evaluations(table),
         "rows": _rows(table),
+        "figures": _figures(table),
     }
     for key in plain:
         if key not in kinds:
@@ -186,6 +194,11 @@ def _evaluations(table: Mapping[str, Any]) -> dict[str, EvaluateSpec]:
         )
         for attack in found
     }
+
+
+def _figures(table: Mapping[str, Any]) -> FigureSpec | None:
+    found = _subtable(table, "figures", "the recipe")
+    return _record(FigureSpec, found, "[figures]") if found else None
 
 
 def _rows(table: Mapping[str, Any]) -> tuple[Row, ...]:

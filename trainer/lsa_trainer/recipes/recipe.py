@@ -98,6 +98,27 @@ class EvaluateSpec:
 
 
 @dataclass(frozen=True)
+class FigureSpec:
+    """What is drawn of a recipe, on test samples.
+
+    Attributes:
+        rows: Whose models are side by side. The first is the one whose loss is drawn over its weights.
+        perturbations: Noises and attacks by layer, each with its strength where another than its own is meant.
+        eps: Of attacks.
+        extent: How far the loss is drawn around samples, as ``lsa_onnx.attacks.parse_eps`` takes it.
+        samples: How many.
+        points: Along each axis of a loss, odd.
+    """
+
+    rows: tuple[str, ...]
+    perturbations: tuple[str, ...]
+    eps: str
+    extent: str
+    samples: int = 1000
+    points: int = 25
+
+
+@dataclass(frozen=True)
 class Row:
     """One way to train, and what was published of it.
 
@@ -157,6 +178,7 @@ class Recipe:
         harden: Fields of ``HardenOptions`` that all rows share.
         evaluate: How to evaluate, by attack.
         rows: Ways to train, in the order of the table.
+        figures: What is drawn; ``None`` where nothing is.
         scale: The reduced run that this is; empty for the full one.
         scales: Names of the reduced runs that there are.
     """
@@ -175,6 +197,7 @@ class Recipe:
     harden: Mapping[str, Any]
     evaluate: Mapping[str, EvaluateSpec]
     rows: tuple[Row, ...]
+    figures: FigureSpec | None = None
     scale: str = ""
     scales: tuple[str, ...] = ()
 
@@ -190,6 +213,8 @@ class Recipe:
         for attack in self.evaluate:
             _choose("attack to evaluate with", attack, ATTACKS)
         _check_rows(self)
+        for row in self.figures.rows if self.figures else ():
+            _choose("row in [figures]:", row, [each.name for each in self.rows])
 
     def row(self, name: str) -> Row:
         """The row of that name."""

@@ -6,11 +6,14 @@ import math
 from pathlib import Path
 from typing import Any
 
+from lsa_onnx.boundary import BoundaryOptions
 from lsa_onnx.errors import DataError
 from lsa_onnx.evaluation import EvaluationOptions
+from lsa_onnx.landscape import LandscapeOptions
+from lsa_onnx.landscape.options import PROPOSALS
 from lsa_onnx.scan import ScanOptions
 from lsa_trainer.options import TrainingOptions
-from lsa_trainer.recipes.recipe import Recipe
+from lsa_trainer.recipes.recipe import FigureSpec, Recipe
 
 
 def normal_options(recipe: Recipe, seed: int) -> TrainingOptions:
@@ -58,6 +61,51 @@ def evaluation_options(recipe: Recipe, attack: str, **fixed: Any) -> EvaluationO
     )
 
 
+def layers_figure(spec: FigureSpec, eta: float, **fixed: Any) -> ScanOptions:
+    """How CM by layer is found; ``fixed`` is what no recipe says.
+
+    Raises:
+        DataError: A value is not usable.
+    """
+    return ScanOptions(
+        perturbations=spec.perturbations, eps=spec.eps, eta=eta, samples=spec.samples, **fixed
+    )
+
+
+def inputs_figure(spec: FigureSpec, **fixed: Any) -> LandscapeOptions:
+    """How the loss around inputs is found; ``fixed`` is what no recipe says.
+
+    Raises:
+        DataError: A value is not usable.
+    """
+    return LandscapeOptions(extent=spec.extent, points=spec.points, samples=spec.samples, **fixed)
+
+
+def weights_figure(spec: FigureSpec, **fixed: Any) -> LandscapeOptions:
+    """How the loss over weights is found, for every proposal; ``fixed`` is what no recipe says.
+
+    Raises:
+        DataError: A value is not usable.
+    """
+    return LandscapeOptions(
+        space="weights",
+        proposals=PROPOSALS,
+        eps=spec.eps,
+        points=spec.points,
+        samples=spec.samples,
+        **fixed,
+    )
+
+
+def regions_figure(spec: FigureSpec, **fixed: Any) -> BoundaryOptions:
+    """How the regions of two features are found; ``fixed`` is what no recipe says.
+
+    Raises:
+        DataError: A value is not usable.
+    """
+    return BoundaryOptions(eps=spec.eps, samples=spec.samples, **fixed)
+
+
 def require_usable(recipe: Recipe) -> None:
     """Refuse what a step would fail at after others have run.
 
@@ -70,6 +118,12 @@ def require_usable(recipe: Recipe) -> None:
     scan_options(recipe, **subject).made_perturbations(*recipe.data.range)
     for attack in recipe.evaluate:
         evaluation_options(recipe, attack, **subject)
+    if recipe.figures is not None:
+        spec, width = recipe.figures, recipe.data.range[1] - recipe.data.range[0]
+        layers_figure(spec, recipe.scan.eta, **subject).made_perturbations(*recipe.data.range)
+        inputs_figure(spec, **subject).reach(width)
+        weights_figure(spec, **subject)
+        regions_figure(spec, **subject)
 
 
 def _require_numbers(recipe: Recipe) -> None:
