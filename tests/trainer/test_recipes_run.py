@@ -231,8 +231,13 @@ def test_a_training_that_was_killed_goes_on_in_its_folder(
     folder = tmp_path / "work/seed-0/AT/run"
     folder.mkdir()
     (folder / "checkpoint of the killed run").touch()
-    run(tmp_path, rows=("AT",))
+    record = folder.with_name("model.onnx.made.json")
+    killed = json.loads(record.read_text("utf-8"))
+    assert 0 < killed["spent"] < 60
+    record.write_text(json.dumps({**killed, "spent": 1000.0}), "utf-8")
+    ran, _ = run(tmp_path, rows=("AT",))
     assert (folder / "checkpoint of the killed run").exists()
+    assert 1000 < ran.results[0].training_seconds < 1060, "what it took before is counted"
 
 
 def interrupted(*_: object, **__: object) -> None:

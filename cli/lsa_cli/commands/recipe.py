@@ -85,7 +85,7 @@ def command(
     recipe = read_recipe(name, scale)
     require_training()
     if figures_path is not None:
-        _require_figures(recipe)
+        _require_figures(recipe, figures_path)
     if work is None:
         raise DataError(f"recipe {name!r} needs a folder for what it makes; name one with -o")
     if page_path is not None:
@@ -102,10 +102,13 @@ def command(
         _draw(recipe, work, figures_path, data, seeds, device, quiet=quiet)
 
 
-def _require_figures(recipe: Recipe) -> None:
+def _require_figures(recipe: Recipe, folder: str) -> None:
+    """Fail before a long run."""
     from lsa_trainer.recipes import require_figures  # torch
+    from lsa_trainer.training.checkpoint import make_folder
 
     require_figures(recipe)
+    make_folder(folder)
 
 
 def _draw(

@@ -239,9 +239,15 @@ def _kept(
     if not same:
         _clear(bench, path, run, known)
         write_record(where, {"of": of})
+    spent = float(known.get("spent", 0.0)) if known is not None and same else 0.0
     started = time.perf_counter()
-    found = make(run or path.parent)
-    record = {"of": of, **found, "seconds": time.perf_counter() - started}
+    try:
+        found = make(run or path.parent)
+    except BaseException:
+        # What goes on later took this time, too. (A process that is killed outright cannot tell.)
+        write_record(where, {"of": of, "spent": spent + time.perf_counter() - started})
+        raise
+    record = {"of": of, **found, "seconds": spent + time.perf_counter() - started}
     write_record(where, record)
     bench.made.append(path.name)
     return record
