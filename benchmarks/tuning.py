@@ -106,7 +106,7 @@ FREE = (
     moon("all", "at-pgd", ("gamma", *CHOICES, "eps"), 30, fixed={"eps": "0.4"}),
     mnist("layers", ("share", "layers"), 12),
     # At the share that the search before found best.
-    mnist("objective", CHOICES[1:], 12, gamma="auto:0.02"),
+    mnist("objective", CHOICES[1:], 6, gamma="auto:0.02"),
 )
 SEARCHES = (*SINGLE, *WIDER, *FREE)
 
