@@ -39,6 +39,7 @@ from lsa_trainer.tuning.document import Trial  # noqa: E402
 STEP_1, TRIALS = 1000, 1001
 HELD_OUT = 1000
 RESULT = "trials.json"
+MOST_SHOWN = 10
 CHOICES = (
     "layers", "inner", "gamma_schedule", "lr_power", "detach_clean", "clean_weight", "eps_schedule",
 )  # fmt: skip
@@ -238,17 +239,23 @@ def _free(search: Search, tuning: Tuning) -> Iterator[str]:
     yield ""
     yield f"## {'Two moons' if search.name.startswith('moon') else 'MNIST'}: {', '.join(search.search)}"
     yield ""
+    gamma = search.fixed.get("gamma")
+    told = f"ε = {search.fixed['eps']}" + (f", γ = {gamma} on the MVL list" if gamma else "")
+    count = f"{len(tuning.trials)} trials"
+    if len(tuning.trials) > MOST_SHOWN + 1:
+        count += f", of which these are the best {MOST_SHOWN} and plain training"
+    gained = "None beats plain training."
+    if tuning.gain is not None:
+        gained = f"The best gains {_gain(tuning)}, for all trials {_bounds(tuning) or '–'}."
     yield (
-        f"{search.base} with ε = {search.fixed['eps']}, {search.fixed['epochs']} epochs of {_counts(tuning)}; the "
-        f"score is {what}, over seeds {', '.join(map(str, tuning.seeds))}. {len(tuning.trials)} trials, of which these "
-        f"are the best ten and plain training. The best gains {_gain(tuning)}, for all trials "
-        f"{_bounds(tuning) or '–'}."
+        f"{search.base} with {told}, {search.fixed['epochs']} epochs of {_counts(tuning)}; the "
+        f"score is {what}, over seeds {', '.join(map(str, tuning.seeds))}. {count}. {gained}"
     )
     yield ""
     yield f"| chosen | {what} | clean accuracy |"
     yield "|---|---:|---:|"
     ranked = sorted(_searched(tuning), key=lambda trial: -(trial.score or 0.0))
-    for trial in [*ranked[:10], _plain(tuning)]:
+    for trial in [*ranked[:MOST_SHOWN], _plain(tuning)]:
         told = ", ".join(f"{name} {value}" for name, value in trial.chosen.items())
         told = told if trial.role == "searched" else "plain"
         yield f"| {told} | {_score(trial, tuning.score)} | {_share(trial.clean)} |"

@@ -76,3 +76,14 @@ def test_accuracies_are_told_in_percent(tmp_path: Path) -> None:
     assert "## MNIST: share, layers" in text
     assert "| layers mvl | 62.5 | 95.0 |\n| plain | 50.0 | 95.0 |" in text
     assert "The best gains +12.5 [+10.0, +15.0], for all trials –." in text
+
+
+def test_a_search_that_finds_nothing_says_so(tmp_path: Path) -> None:
+    found = dataclasses.replace(
+        tuning(trial("plain", 0.5, "plain"), trial("001", 0.4, inner="kl"), best="plain", gain=None),
+        score="robust", eps=["0.4"],
+    )  # fmt: skip
+    keep(tmp_path, "mnist-objective", found)
+    text = "\n".join(page(tmp_path))
+    assert "ε = 0.4, γ = auto:0.02 on the MVL list, 4 epochs" in text
+    assert "2 trials. None beats plain training." in text
