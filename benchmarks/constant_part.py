@@ -1,6 +1,7 @@
 """How much of a layer's small CM is a constant that the layer adds to itself, written as a page.
 
-    python benchmarks/constant_part.py WORK docs/results/constant-part.md --rows 'Normal,AT-PGD,AT-PGD-LR-L?'
+    python benchmarks/constant_part.py WORK docs/results/constant-part.md \
+        --rows 'Normal,AT-PGD,AT-PGD-LR-L?,*PGD-E0.4'
 
 WORK is the folder of a run of `lsa-onnx recipe moon-table2`. CM divides by the norm of a representation, and a term
 that minimises CM may be served by one that is large and the same for all samples. So the page also has the distance
@@ -10,7 +11,6 @@ that a perturbation moves a layer in units of its spread over samples, from whic
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,16 +22,12 @@ import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-ROOT = Path(__file__).resolve().parents[1]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
-
-from benchmarks.machine import machine_line  # noqa: E402 - a script finds the repository first
-from lsa_onnx.rewrite.expose import expose  # noqa: E402
-from lsa_onnx.scan import ScanOptions, scan  # noqa: E402
-from lsa_trainer.recipes import read_recipe  # noqa: E402
-from lsa_trainer.recipes.recipe import NORMAL, Recipe, Row  # noqa: E402
-from lsa_trainer.recipes.stages import NORMAL_MODEL, ROW_MODEL  # noqa: E402
+from lsa_onnx.rewrite.expose import expose
+from lsa_onnx.scan import ScanOptions, scan
+from lsa_trainer.recipes import read_recipe
+from lsa_trainer.recipes.machine import machine_line
+from lsa_trainer.recipes.recipe import Recipe, Row
+from lsa_trainer.recipes.stages import model_of
 
 RECIPE = "moon-table2"
 SAMPLES = 2000
@@ -104,7 +100,7 @@ def measured_rows(work: Path, recipe: Recipe, rows: Sequence[Row]) -> dict[str, 
     for folder in sorted(work.glob("seed-*")):
         data = work / "data" / f"{folder.name}.npz"
         for row in rows:
-            model = folder / (NORMAL_MODEL if row.base == NORMAL else f"{row.name}/{ROW_MODEL}")
+            model = model_of(folder, row)
             if model.exists():
                 found[row.name].append(measured(model, recipe, data))
     return {name: each for name, each in found.items() if each}
@@ -114,7 +110,8 @@ def page(found: Mapping[str, Sequence[Sequence[Parts]]], eps: str) -> Iterator[s
     """The page, line by line."""
     yield "# How much of a small CM is a constant"
     yield ""
-    yield f"Made by `python benchmarks/constant_part.py` from a run of `lsa-onnx recipe {RECIPE}`. {machine_line()}."
+    made = f"Made by `python benchmarks/constant_part.py` from a run of `lsa-onnx recipe {RECIPE}`"
+    yield f"{made}. {machine_line('cpu')}."
     yield ""
     yield (
         f"Means over {SAMPLES:,} test samples and over seeds; x̂ by {ATTACK.upper()} with ε = {eps}. Spread is the "

@@ -19,14 +19,14 @@ from lsa_trainer.listener import TrainingListener
 from lsa_trainer.recipes.architectures import SAMPLE_SHAPES
 from lsa_trainer.recipes.data import find_samples
 from lsa_trainer.recipes.progress import Bars
-from lsa_trainer.recipes.recipe import NORMAL, FigureSpec, Recipe
+from lsa_trainer.recipes.recipe import FigureSpec, Recipe
 from lsa_trainer.recipes.specified import (
     inputs_figure,
     layers_figure,
     regions_figure,
     weights_figure,
 )
-from lsa_trainer.recipes.stages import NORMAL_MODEL, ROW_MODEL, SCAN
+from lsa_trainer.recipes.stages import SCAN, model_of
 from lsa_trainer.training.checkpoint import make_folder
 
 # Folder of the numbers behind the figures, and of the models by the names of their rows.
@@ -132,8 +132,7 @@ def _named(recipe: Recipe, spec: FigureSpec, of_seed: Path, kept: Path) -> list[
     """
     found = []
     for name in spec.rows:
-        normal = recipe.row(name).base == NORMAL
-        model = of_seed / (NORMAL_MODEL if normal else f"{name}/{ROW_MODEL}")
+        model = model_of(of_seed, recipe.row(name))
         try:
             found.append(Path(shutil.copyfile(model, kept / f"{name}.onnx")))
         except OSError as error:

@@ -22,7 +22,7 @@ from lsa_trainer.options import HardenOptions
 from lsa_trainer.recipes.architectures import SAMPLE_SHAPES, build
 from lsa_trainer.recipes.data import Samples, training_samples
 from lsa_trainer.recipes.progress import Rows
-from lsa_trainer.recipes.recipe import Recipe, Row
+from lsa_trainer.recipes.recipe import NORMAL, Recipe, Row
 from lsa_trainer.recipes.results import ROW, Attacked, read_record, write_record
 from lsa_trainer.recipes.specified import evaluation_options, normal_options, scan_options
 
@@ -71,6 +71,11 @@ class Made:
     gammas: Mapping[str, float]
     origin: str
     seconds: float
+
+
+def model_of(folder: Path, row: Row) -> Path:
+    """Where a run keeps the model of a row, in the folder of its seed."""
+    return folder / NORMAL_MODEL if row.base == NORMAL else folder / row.name / ROW_MODEL
 
 
 def trained_normally(bench: Bench) -> Path:
