@@ -23,7 +23,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from lsa_onnx.rewrite.expose import expose
-from lsa_onnx.scan import ScanOptions, scan
+from lsa_onnx.scanning import ScanOptions, scan
 from lsa_trainer.recipes import read_recipe
 from lsa_trainer.recipes.machine import machine_line
 from lsa_trainer.recipes.recipe import Recipe, Row

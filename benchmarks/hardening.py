@@ -26,7 +26,7 @@ from benchmarks.machine import machine_line  # noqa: E402 - a script finds the r
 from lsa_onnx.errors import LsaError  # noqa: E402
 from lsa_onnx.evaluation import EvaluationOptions, evaluate  # noqa: E402
 from lsa_onnx.report import write_json  # noqa: E402
-from lsa_onnx.scan import ScanOptions, scan  # noqa: E402
+from lsa_onnx.scanning import ScanOptions, scan  # noqa: E402
 from lsa_trainer.hardening import harden  # noqa: E402
 from lsa_trainer.options import HardenOptions  # noqa: E402
 from lsa_trainer.recipes.figures import mean_over_seeds  # noqa: E402

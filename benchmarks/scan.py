@@ -9,7 +9,7 @@ Three sides, measured in one run on models with random weights:
 
 Times interleave the three sides in one process and compare each round with itself, because machines
 are noisy: the ratio is the median of the rounds' ratios. Memory is the peak resident size of a
-process of its own per side; for ``scan`` that process runs the whole ``lsa_onnx.scan``.
+process of its own per side; for ``scan`` that process runs the whole ``lsa_onnx.scanning``.
 
 Run: python benchmarks/scan.py [--rounds 15] [--markdown FILE]
 """
@@ -42,8 +42,8 @@ if str(ROOT) not in sys.path:
 from benchmarks.models import MODELS  # noqa: E402 - a script finds the repository first
 from lsa_onnx.rewrite import expose  # noqa: E402
 from lsa_onnx.runtime.devices import resolve_device, thread_count  # noqa: E402
-from lsa_onnx.scan import ScanOptions, open_subject, scan  # noqa: E402
-from lsa_onnx.scan.instrument import build_instrument, lay_groundwork  # noqa: E402
+from lsa_onnx.scanning import ScanOptions, open_subject, scan  # noqa: E402
+from lsa_onnx.scanning.instrument import build_instrument, lay_groundwork  # noqa: E402
 
 Array = NDArray[Any]
 

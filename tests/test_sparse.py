@@ -15,7 +15,7 @@ from lsa_onnx.model import load_model
 from lsa_onnx.sparse import densified, sparse_names
 from tests import graphs
 from tests.graphs import Array, model, node, run, samples, value, weight
-from tests.scan.helpers import saved, scanned
+from tests.scanning.helpers import saved, scanned
 
 # Of 4 × 3 elements, three are not 0.
 DENSE = np.array([[0, 0, 2], [0, 0, 0], [-1.5, 0, 0], [0, 4, 0]], np.float32)

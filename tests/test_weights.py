@@ -15,7 +15,7 @@ from lsa_onnx.errors import ModelError, UnsafeModelError
 from lsa_onnx.model import load_model, with_weights
 from lsa_onnx.runtime.devices import resolve_device
 from lsa_onnx.runtime.session import Session
-from lsa_onnx.scan import ScanOptions, scan
+from lsa_onnx.scanning import ScanOptions, scan
 from lsa_onnx.weights import all_tensors, is_external, move_weights_out
 from tests import graphs
 from tests.graphs import model, node, run, samples, save, save_external, value, weight

@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from lsa_onnx.errors import DataError
 from lsa_onnx.files import read_regular
-from lsa_onnx.scan.options import ScanOptions
+from lsa_onnx.scanning.options import ScanOptions
 from lsa_trainer.options import HardenOptions, read_record
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from lsa_onnx.report import Hardening, Report
 from lsa_onnx.report.text import MISSING, figure, visible
-from lsa_onnx.scan import Listener, ScanOptions, scan
+from lsa_onnx.scanning import Listener, ScanOptions, scan
 from lsa_trainer.folder import LABELS, OTHER_LABELS, VERIFICATION
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from rich.text import Text
 from lsa_onnx.report.document import Accuracy
 from lsa_onnx.report.text import accuracy as accuracy_text
 from lsa_onnx.report.text import visible
-from lsa_onnx.scan import Listener
+from lsa_onnx.scanning import Listener
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -32,7 +32,7 @@ from lsa_trainer.folder import RESULT
 from lsa_trainer.writeback.locations import final_locations
 
 if TYPE_CHECKING:
-    from lsa_onnx.scan import ScanOptions
+    from lsa_onnx.scanning import ScanOptions
     from lsa_trainer.options import HardenOptions
 
 INSTALL = "pip install 'lsa-onnx[train]'"

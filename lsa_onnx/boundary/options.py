@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from lsa_onnx.attacks import parse_eps
 from lsa_onnx.errors import DataError
 from lsa_onnx.inputs import parse_floats
-from lsa_onnx.scan.options import SubjectOptions
+from lsa_onnx.scanning.options import SubjectOptions
 
 DEFAULT_POINTS = 200
 _LEAST_POINTS, _MOST_POINTS = 2, 2000

@@ -13,8 +13,8 @@ from lsa_onnx.errors import DataError, ModelError
 from lsa_onnx.landscape.opening import Opened
 from lsa_onnx.prediction import Head, predicted_classes
 from lsa_onnx.report.boundary import Region
-from lsa_onnx.scan.listener import Listener
-from lsa_onnx.scan.subject import Subject
+from lsa_onnx.scanning.listener import Listener
+from lsa_onnx.scanning.subject import Subject
 
 Array = NDArray[Any]
 

@@ -16,9 +16,9 @@ from lsa_onnx.prediction import Head, required_head
 from lsa_onnx.report.boundary import Boundary, Region
 from lsa_onnx.report.sections import ReportWarning
 from lsa_onnx.runtime.devices import resolve_device
-from lsa_onnx.scan.cautions import data_cautions
-from lsa_onnx.scan.listener import Listener
-from lsa_onnx.scan.subject import Subject, open_subject
+from lsa_onnx.scanning.cautions import data_cautions
+from lsa_onnx.scanning.listener import Listener
+from lsa_onnx.scanning.subject import Subject, open_subject
 
 # More would hide each other.
 DRAWN_SAMPLES = 2000

@@ -2,7 +2,7 @@
 
 from lsa_onnx.evaluation.comparing import r_and_g_difference, robust_difference, side_by_side
 from lsa_onnx.evaluation.run import evaluate, require_evaluable
-from lsa_onnx.scan.options import EvaluationOptions
+from lsa_onnx.scanning.options import EvaluationOptions
 
 __all__ = [
     "EvaluationOptions",

@@ -15,14 +15,14 @@ from lsa_onnx.errors import ModelError
 from lsa_onnx.evaluation.gathering import Places, full_batches
 from lsa_onnx.evaluation.strengths import Series, Strength
 from lsa_onnx.report.evaluation import AttackAtEps
-from lsa_onnx.scan.adversary import Adversary
-from lsa_onnx.scan.attack_checks import Attempt
-from lsa_onnx.scan.clean import CleanRun, all_classes, share_of
-from lsa_onnx.scan.deployed import Deployed
-from lsa_onnx.scan.keeping import Keeper
-from lsa_onnx.scan.ledger import Ledger
-from lsa_onnx.scan.listener import Listener
-from lsa_onnx.scan.subject import Subject
+from lsa_onnx.scanning.adversary import Adversary
+from lsa_onnx.scanning.attack_checks import Attempt
+from lsa_onnx.scanning.clean import CleanRun, all_classes, share_of
+from lsa_onnx.scanning.deployed import Deployed
+from lsa_onnx.scanning.keeping import Keeper
+from lsa_onnx.scanning.ledger import Ledger
+from lsa_onnx.scanning.listener import Listener
+from lsa_onnx.scanning.subject import Subject
 
 Classes = NDArray[np.int64]
 

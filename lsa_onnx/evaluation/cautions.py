@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Sequence
 
 from lsa_onnx.report.document import Accuracy, DataSection, ReportWarning
-from lsa_onnx.scan.attack_checks import Attempt, check_attempts, check_curve
-from lsa_onnx.scan.cautions import RANDOM_OUTPUTS, chance_cautions, data_cautions
+from lsa_onnx.scanning.attack_checks import Attempt, check_attempts, check_curve
+from lsa_onnx.scanning.cautions import RANDOM_OUTPUTS, chance_cautions, data_cautions
 
 
 def evaluation_cautions(

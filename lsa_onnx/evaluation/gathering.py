@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsa_onnx.attacks import Attack, Batch
-from lsa_onnx.scan.adversary import Adversary
+from lsa_onnx.scanning.adversary import Adversary
 
 Array = NDArray[Any]
 Places = NDArray[np.int64]

@@ -19,10 +19,10 @@ from lsa_onnx.evaluation.summaries import summarised
 from lsa_onnx.prediction import Head, required_head
 from lsa_onnx.report.evaluation import AttackSummary, Evaluation, EvaluationRun
 from lsa_onnx.runtime.devices import Device, resolve_device
-from lsa_onnx.scan.adversary import open_adversary
-from lsa_onnx.scan.assemble import data_section, environment, input_section, model_section
-from lsa_onnx.scan.choosing import attack_doubts
-from lsa_onnx.scan.clean import (
+from lsa_onnx.scanning.adversary import open_adversary
+from lsa_onnx.scanning.assemble import data_section, environment, input_section, model_section
+from lsa_onnx.scanning.choosing import attack_doubts
+from lsa_onnx.scanning.clean import (
     declared_classes,
     one_class_doubts,
     require_accuracy,
@@ -30,13 +30,13 @@ from lsa_onnx.scan.clean import (
     run_clean,
     share_of,
 )
-from lsa_onnx.scan.deployed import Deployed
-from lsa_onnx.scan.instrument import Running, lay_batches
-from lsa_onnx.scan.keeping import open_keeper
-from lsa_onnx.scan.listener import Listener
-from lsa_onnx.scan.options import EvaluationOptions
-from lsa_onnx.scan.promotion import announce_promotion
-from lsa_onnx.scan.subject import Subject, open_subject
+from lsa_onnx.scanning.deployed import Deployed
+from lsa_onnx.scanning.instrument import Running, lay_batches
+from lsa_onnx.scanning.keeping import open_keeper
+from lsa_onnx.scanning.listener import Listener
+from lsa_onnx.scanning.options import EvaluationOptions
+from lsa_onnx.scanning.promotion import announce_promotion
+from lsa_onnx.scanning.subject import Subject, open_subject
 
 _NO_ACCURACY = "there is no accuracy to measure"
 _ANY_KIND = "`lsa-onnx scan` attacks models of any kind"

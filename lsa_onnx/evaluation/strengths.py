@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lsa_onnx.attacks import Attack, parse_eps, parse_perturbations
 from lsa_onnx.errors import DataError
-from lsa_onnx.scan.options import EvaluationOptions
+from lsa_onnx.scanning.options import EvaluationOptions
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from lsa_onnx.landscape.opening import Opened, shared_data
 from lsa_onnx.landscape.surface import Drawn, Sheet
 from lsa_onnx.report.landscape import Surface
 from lsa_onnx.report.sections import ReportWarning
-from lsa_onnx.scan.cautions import RANDOM_OUTPUTS, chance_cautions, data_cautions
-from lsa_onnx.scan.clean import class_count, one_class_doubts
+from lsa_onnx.scanning.cautions import RANDOM_OUTPUTS, chance_cautions, data_cautions
+from lsa_onnx.scanning.clean import class_count, one_class_doubts
 
 # Shares of samples from which on it is worth a word.
 _VANISHED_SHARE = 0.01

@@ -15,20 +15,20 @@ from lsa_onnx.errors import DataError
 from lsa_onnx.prediction import Decision, Head, model_head
 from lsa_onnx.report.sections import DataSection, InputSection, ModelSection
 from lsa_onnx.runtime.devices import Device
-from lsa_onnx.scan.assemble import data_section, input_section, model_section
-from lsa_onnx.scan.clean import (
+from lsa_onnx.scanning.assemble import data_section, input_section, model_section
+from lsa_onnx.scanning.clean import (
     CleanRun,
     declared_classes,
     require_accuracy,
     require_known_labels,
     run_clean,
 )
-from lsa_onnx.scan.deployed import Deployed
-from lsa_onnx.scan.instrument import Running, lay_batches
-from lsa_onnx.scan.listener import Listener
-from lsa_onnx.scan.options import SubjectOptions
-from lsa_onnx.scan.promotion import announce_promotion
-from lsa_onnx.scan.subject import Subject, open_subject
+from lsa_onnx.scanning.deployed import Deployed
+from lsa_onnx.scanning.instrument import Running, lay_batches
+from lsa_onnx.scanning.listener import Listener
+from lsa_onnx.scanning.options import SubjectOptions
+from lsa_onnx.scanning.promotion import announce_promotion
+from lsa_onnx.scanning.subject import Subject, open_subject
 
 Array = NDArray[Any]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from lsa_onnx.attacks import ATTACKS, parse_eps
 from lsa_onnx.errors import DataError
 from lsa_onnx.report.landscape import Space
-from lsa_onnx.scan.options import DEFAULT_EPS, AttackOptions
+from lsa_onnx.scanning.options import DEFAULT_EPS, AttackOptions
 
 SPACES: tuple[Space, ...] = ("input", "weights")
 PROPOSALS = ("none", "each", "mvl")

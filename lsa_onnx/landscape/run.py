@@ -21,8 +21,8 @@ from lsa_onnx.report.landscape import Axis, Landscape, LandscapeRun
 from lsa_onnx.rewrite.differentiate import NotDifferentiable
 from lsa_onnx.rewrite.objectives import CLASS_KINDS
 from lsa_onnx.runtime.devices import resolve_device
-from lsa_onnx.scan.adversary import Adversary, open_adversary
-from lsa_onnx.scan.listener import Listener
+from lsa_onnx.scanning.adversary import Adversary, open_adversary
+from lsa_onnx.scanning.listener import Listener
 
 AXES = ("gradient sign", "random sign")
 _CLIPPED = "points of the plane are clipped to the range"

@@ -16,8 +16,8 @@ from lsa_onnx.landscape.curvature import STEP_SHARE, Curvatures, gradient_change
 from lsa_onnx.landscape.directions import open_plane
 from lsa_onnx.landscape.opening import Opened
 from lsa_onnx.report.landscape import Surface
-from lsa_onnx.scan.adversary import Adversary
-from lsa_onnx.scan.listener import Listener
+from lsa_onnx.scanning.adversary import Adversary
+from lsa_onnx.scanning.listener import Listener
 
 Array = NDArray[Any]
 Grid = list[list["float | None"]]

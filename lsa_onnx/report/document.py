@@ -13,15 +13,19 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lsa_onnx.report.decode import decode_document, with_lists
+from lsa_onnx.report.part import Example as Example
+from lsa_onnx.report.part import Partial as Partial
+from lsa_onnx.report.part import Shard as Shard
 from lsa_onnx.report.sections import Accuracy as Accuracy
 from lsa_onnx.report.sections import DataSection as DataSection
 from lsa_onnx.report.sections import FileDigest as FileDigest
+from lsa_onnx.report.sections import GateOutcome as GateOutcome
 from lsa_onnx.report.sections import InputSection as InputSection
 from lsa_onnx.report.sections import ModelSection as ModelSection
 from lsa_onnx.report.sections import ReportWarning as ReportWarning
 from lsa_onnx.report.sections import ValueDescription as ValueDescription
 
-SCHEMA_VERSION = "1.2"
+SCHEMA_VERSION = "1.3"
 
 Status = Literal["ok", "undefined", "not finite", "constant", "not executed"]
 
@@ -253,7 +257,9 @@ class Verdict:
 class Report:
     """A whole scan.
 
-    ``mvl`` is the headline list: that of the perturbation that moved the network most.
+    ``mvl`` is the headline list: that of the perturbation that moved the network most. ``partial`` is
+    ``None`` for a scan that ran to its end, ``shard`` for one of all samples. ``examples`` are the
+    inputs that were changed to most effect, as pictures; ``gates`` what the user's gates found.
     """
 
     tool_version: str
@@ -270,6 +276,10 @@ class Report:
     observer: ObserverCheck
     verdict: Verdict
     warnings: list[ReportWarning] = field(default_factory=list)
+    examples: list[Example] = field(default_factory=list)
+    gates: list[GateOutcome] = field(default_factory=list)
+    partial: Partial | None = None
+    shard: Shard | None = None
     schema_version: str = SCHEMA_VERSION
 
     def to_dict(self) -> dict[str, Any]:

@@ -98,3 +98,19 @@ class ReportWarning:
 
     code: str
     message: str
+
+
+@dataclass(frozen=True)
+class GateOutcome:
+    """What a gate found (``--fail-on``, ``--baseline``).
+
+    ``expression`` is as the user wrote it, ``measured`` says in words what was looked at and ``value``
+    what it was, ``None`` where it is undefined. ``status`` is "known" where the gate would fail and
+    failed no less in the baseline.
+    """
+
+    expression: str
+    measured: str
+    value: float | None
+    status: Literal["passed", "failed", "known"]
+    note: str | None

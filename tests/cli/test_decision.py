@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.binary_models import points, scorer
-from tests.scan.helpers import saved, stored
+from tests.scanning.helpers import saved, stored
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ import pytest
 from lsa_cli import rescan
 from lsa_onnx.demo.assets import digits_model
 from lsa_onnx.report import Report, read_hardening, read_report
-from lsa_onnx.scan import Listener, ScanOptions, scan
+from lsa_onnx.scanning import Listener, ScanOptions, scan
 from tests.cli.command_line import Cli
 from tests.cli.training import HELPFUL, SHORT, USELESS
 from tests.graphs import elu_mlp, samples, save

@@ -22,9 +22,9 @@ from lsa_onnx.rewrite.graph import dependents, subgraphs
 from lsa_onnx.runtime.devices import resolve_device
 from lsa_onnx.runtime.inspection import survey
 from lsa_onnx.runtime.session import Optimisation, Session, SessionPlan
-from lsa_onnx.scan.instrument import Instrument, build_instrument, lay_groundwork
-from lsa_onnx.scan.options import ScanOptions
-from lsa_onnx.scan.subject import Subject, open_subject
+from lsa_onnx.scanning.instrument import Instrument, build_instrument, lay_groundwork
+from lsa_onnx.scanning.options import ScanOptions
+from lsa_onnx.scanning.subject import Subject, open_subject
 from tests.conformance.cases import Case
 
 Array = NDArray[Any]

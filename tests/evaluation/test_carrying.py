@@ -15,7 +15,7 @@ from lsa_onnx.evaluation.summaries import minimal_eps
 from lsa_onnx.inputs.dataset import select
 from lsa_onnx.report import Evaluation
 from tests import graphs
-from tests.scan.helpers import (
+from tests.scanning.helpers import (
     AWAY,
     at_distance,
     classes_of,

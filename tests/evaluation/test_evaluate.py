@@ -17,9 +17,9 @@ from lsa_onnx.evaluation import EvaluationOptions, evaluate
 from lsa_onnx.report import Evaluation, dumps, load_schema
 from lsa_onnx.report.document import Accuracy
 from lsa_onnx.rewrite.differentiate import NotDifferentiable
-from lsa_onnx.scan import Listener
+from lsa_onnx.scanning import Listener
 from tests import graphs
-from tests.scan.helpers import (
+from tests.scanning.helpers import (
     AWAY,
     at_distance,
     classes_of,

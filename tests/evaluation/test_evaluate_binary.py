@@ -12,7 +12,7 @@ from lsa_onnx.errors import DataError, ModelError
 from lsa_onnx.evaluation import EvaluationOptions, evaluate
 from lsa_onnx.report import Evaluation
 from tests import graphs
-from tests.scan.helpers import AWAY, at_distance, saved, separated, separated_labels, stored
+from tests.scanning.helpers import AWAY, at_distance, saved, separated, separated_labels, stored
 
 if TYPE_CHECKING:
     import onnx

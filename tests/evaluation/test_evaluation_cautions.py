@@ -13,11 +13,11 @@ import pytest
 from lsa_onnx.evaluation import EvaluationOptions, evaluate
 from lsa_onnx.evaluation.cautions import evaluation_cautions
 from lsa_onnx.report.document import Accuracy, ReportWarning
-from lsa_onnx.scan.attack_checks import Attempt
-from lsa_onnx.scan.cautions import FEW_SAMPLES
+from lsa_onnx.scanning.attack_checks import Attempt
+from lsa_onnx.scanning.cautions import FEW_SAMPLES
 from tests import graphs
 from tests.report.parts import data_section
-from tests.scan.helpers import at_distance, saved, separated, separated_labels, stored
+from tests.scanning.helpers import at_distance, saved, separated, separated_labels, stored
 
 
 def raised(**changes: Any) -> list[str]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lsa_onnx.landscape import LandscapeOptions, input_landscape
 from lsa_onnx.report.landscape import Curvature, Landscape, Surface
-from lsa_onnx.scan import Listener
+from lsa_onnx.scanning import Listener
 from tests import graphs
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from lsa_onnx.landscape import LandscapeOptions, input_landscape
 from lsa_onnx.report import dumps, load_schema
 from lsa_onnx.report.json_file import read_landscape, write_json
 from lsa_onnx.report.landscape import Landscape
-from lsa_onnx.scan import Listener
+from lsa_onnx.scanning import Listener
 from tests import graphs
 from tests.landscape.planes import (
     REACH,

@@ -15,7 +15,7 @@ from lsa_onnx.inputs import parse_floats, parse_range
 from lsa_onnx.report import Report
 from lsa_onnx.report.document import AttackOutcome, PerturbationResult
 from lsa_onnx.report.evaluation import Evaluation
-from lsa_onnx.scan import ScanOptions, open_subject, scan
+from lsa_onnx.scanning import ScanOptions, open_subject, scan
 
 pytestmark = pytest.mark.real
 

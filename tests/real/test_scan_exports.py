@@ -18,7 +18,7 @@ from tests.real.whole_scans import (
     require_sound,
     whole_scan,
 )
-from tests.scan.helpers import Array, attack_of, result
+from tests.scanning.helpers import Array, attack_of, result
 from tests.trainer.layer_outputs import layer_outputs, relative_errors
 from tests.trainer.scanned_nets import (
     DYNAMO,

@@ -14,7 +14,7 @@ from lsa_onnx.rewrite.graph import consumers, producers
 from tests import graphs
 from tests.conformance.cases import HEAVY, LIGHT, light_cases
 from tests.real.whole_scans import require_scores_of_numpy, require_sound, whole_scan
-from tests.scan.helpers import attack_of
+from tests.scanning.helpers import attack_of
 
 pytestmark = pytest.mark.slow
 

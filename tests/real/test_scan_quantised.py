@@ -21,7 +21,7 @@ from tests.real.whole_scans import (
     require_sound,
     whole_scan,
 )
-from tests.scan.helpers import attack_of, result, score
+from tests.scanning.helpers import attack_of, result, score
 
 if TYPE_CHECKING:
     import onnx

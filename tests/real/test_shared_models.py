@@ -16,7 +16,7 @@ from lsa_onnx.inputs import parse_floats, parse_range
 from lsa_onnx.instrumented import write_exposed
 from lsa_onnx.report import Report
 from lsa_onnx.runtime.devices import resolve_device
-from lsa_onnx.scan import ScanOptions, open_subject, scan
+from lsa_onnx.scanning import ScanOptions, open_subject, scan
 
 pytestmark = pytest.mark.real
 

@@ -16,9 +16,9 @@ from lsa_onnx.model import load_model, with_weights
 from lsa_onnx.report.document import AttackOutcome, Distribution, LayerScore, Report
 from lsa_onnx.rewrite import expose
 from lsa_onnx.rewrite.graph import subgraphs
-from lsa_onnx.scan import ScanOptions, scan
+from lsa_onnx.scanning import ScanOptions, scan
 from tests import graphs
-from tests.scan.helpers import attack_of, result
+from tests.scanning.helpers import attack_of, result
 
 if TYPE_CHECKING:
     import onnx

@@ -2,7 +2,8 @@
 
 ``small_report`` is the paper's model B on MNIST, ``large_report`` a deep network under many
 perturbations with every status a layer can have, ``hostile_report`` a model whose names attack the
-reader, ``synthetic_report`` a scan without data, ``empty_report`` one in which nothing was scored.
+reader, ``synthetic_report`` a scan without data, ``empty_report`` one in which nothing was scored,
+``extended_report`` a part of a scan, with gates and pictures.
 """
 
 from __future__ import annotations
@@ -15,14 +16,18 @@ from itertools import pairwise
 from lsa_onnx.report.document import (
     Accuracy,
     DataSection,
+    FileDigest,
+    GateOutcome,
     LayerInfo,
     LayerScore,
     MvlList,
     NotScored,
     ObserverCheck,
+    Partial,
     PerturbationResult,
     Report,
     ReportWarning,
+    Shard,
     Status,
     Verdict,
 )
@@ -30,6 +35,7 @@ from tests.report.parts import (
     SAMPLES,
     attack_outcome,
     data_section,
+    example,
     failed_score,
     input_section,
     layer_info,
@@ -211,6 +217,25 @@ def empty_report() -> Report:
     return assemble([], [], _many_not_scored(), [])
 
 
+def extended_report() -> Report:
+    """The small report of a shard that was interrupted, with gates and with inputs as pictures."""
+    report = small_report()
+    missing = "gaussian"
+    return dataclasses.replace(
+        report,
+        perturbations=[each for each in report.perturbations if each.name != missing],
+        warnings=[ReportWarning("partial", "The scan was interrupted: gaussian was not begun.")],
+        examples=[example("pgd", 17, 3), example("pgd", 4, 7), example("fgsm", 17, 3)],
+        gates=[
+            GateOutcome("mvl>3", "layers in the MVL list", 1.0, "passed", None),
+            GateOutcome("accuracy@pgd<0.4", "accuracy under pgd", 0.03, "failed", None),
+            GateOutcome("cm:0>0.9", "mean CM of layer 0", 0.94, "known", "0.95 in the baseline"),
+        ],
+        partial=Partial("interrupted", "fgsm", 128, SAMPLES, [missing]),
+        shard=Shard(1, 2, 0, SAMPLES, 2 * SAMPLES, FileDigest("part.records.npz", "ab" * 32, 4096)),
+    )
+
+
 def all_reports() -> dict[str, Report]:
     """Every example by name, for ``parametrize``."""
     return {
@@ -219,4 +244,5 @@ def all_reports() -> dict[str, Report]:
         "hostile": hostile_report(),
         "synthetic": synthetic_report(),
         "empty": empty_report(),
+        "extended": extended_report(),
     }

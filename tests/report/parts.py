@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import math
+
+from PIL import Image
 
 from lsa_onnx.report.document import (
     Accuracy,
@@ -10,6 +14,7 @@ from lsa_onnx.report.document import (
     Baseline,
     DataSection,
     Distribution,
+    Example,
     FileDigest,
     InputSection,
     LayerInfo,
@@ -199,3 +204,30 @@ def data_section() -> DataSection:
         classes=[str(digit) for digit in range(10)],
         notes=["x_test and y_test were read"],
     )
+
+
+def example(perturbation: str, index: int, label: int, size: tuple[int, int] = (20, 28)) -> Example:
+    """An input of ``size`` (width, height) that was taken for the next class."""
+    clean, perturbed, difference = (png(size, index + shade) for shade in (40, 90, 127))
+    return Example(
+        perturbation=perturbation,
+        index=index,
+        label=label,
+        clean_class=label,
+        perturbed_class=(label + 1) % 10,
+        mean_cm=0.87,
+        width=size[0],
+        height=size[1],
+        shrunk=1,
+        gain=10.0,
+        clean=clean,
+        perturbed=perturbed,
+        difference=difference,
+    )
+
+
+def png(size: tuple[int, int], shade: int) -> str:
+    """A picture of one shade of grey, as a PNG file in base64."""
+    file = io.BytesIO()
+    Image.new("L", size, shade).save(file, "png")
+    return base64.b64encode(file.getvalue()).decode("ascii")

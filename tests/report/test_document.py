@@ -49,7 +49,7 @@ def change(path: str, value: object) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        ("schema_version", "2.0", "schema version '2.0', this tool reads '1.2'; make the report"),
+        ("schema_version", "2.0", "schema version '2.0', this tool reads '1.3'; make the report"),
         ("schema_version", 1, "schema version 1, this tool"),
         ("schema_version", None, "field 'schema_version' is null, not a string"),
         ("surprise", 1, "unknown field 'surprise'; accepted are tool_version"),

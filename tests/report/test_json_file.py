@@ -107,7 +107,7 @@ def test_full_disk_keeps_the_earlier_report(
         (b'{"a": -Infinity}', "-Infinity is not JSON"),
         (b'{"twice": 1, "once": 1, "twice": 2}', "field 'twice' is given twice"),
         (b"[1, 2]", "the document is an array of 2 values"),
-        (b'{"schema_version": "0.9"}', "schema version '0.9', this tool reads '1.2'"),
+        (b'{"schema_version": "0.9"}', "schema version '0.9', this tool reads '1.3'"),
     ],
 )
 def test_other_files_are_refused_in_one_line(tmp_path: Path, content: bytes, words: str) -> None:

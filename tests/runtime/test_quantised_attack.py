@@ -18,7 +18,7 @@ from lsa_onnx.rewrite import Scored
 from lsa_onnx.rewrite.differentiate import differentiate
 from lsa_onnx.rewrite.objectives import Objective
 from tests.graphs import Array, run, samples, save
-from tests.scan.helpers import result, scanned, stored
+from tests.scanning.helpers import result, scanned, stored
 
 Quantise = Callable[..., onnx.ModelProto]
 

@@ -10,7 +10,7 @@ import pytest
 
 from lsa_onnx.errors import DataError, ModelError
 from lsa_onnx.report import read_report, write_json
-from lsa_onnx.scan import ScanOptions, scan
+from lsa_onnx.scanning import ScanOptions, scan
 from lsa_trainer.hardening import harden
 from lsa_trainer.options import HardenOptions
 from tests import graphs

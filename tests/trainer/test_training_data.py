@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lsa_onnx.errors import DataError
-from lsa_onnx.scan.options import SubjectOptions
-from lsa_onnx.scan.subject import Subject, open_subject
+from lsa_onnx.scanning.options import SubjectOptions
+from lsa_onnx.scanning.subject import Subject, open_subject
 from lsa_trainer.training import data as module
 from lsa_trainer.training.data import Batches, Split, TrainingSet, split
 from tests import graphs

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lsa_onnx.errors import DataError
 from lsa_onnx.mvl import most_vulnerable_layers
 from lsa_onnx.report.document import Report
-from lsa_onnx.scan import ScanOptions, scan
+from lsa_onnx.scanning import ScanOptions, scan
 from lsa_trainer.tuning.layers import Ranking
 from tests import graphs
 from tests.trainer import fragile

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lsa_onnx.scan.listener import Listener
+from lsa_onnx.scanning.listener import Listener
 
 if TYPE_CHECKING:
     from lsa_trainer.training.validation import Scores

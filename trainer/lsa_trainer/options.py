@@ -13,7 +13,7 @@ from lsa_onnx.attacks.choices import unknown
 from lsa_onnx.attacks.registry import ATTACKS
 from lsa_onnx.errors import DataError
 from lsa_onnx.inputs import parse_hold
-from lsa_onnx.scan.options import DEFAULT_EPS, ScanOptions, SubjectOptions
+from lsa_onnx.scanning.options import DEFAULT_EPS, ScanOptions, SubjectOptions
 from lsa_trainer.option_checks import (
     BASES,
     DEFAULT_LR,

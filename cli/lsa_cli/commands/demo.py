@@ -18,7 +18,7 @@ from lsa_cli.training import INSTALL, Targets, missing_packages, require_targets
 from lsa_cli.training_options import flags_of
 from lsa_onnx.demo.assets import ATTRIBUTION, digits_data, digits_model
 from lsa_onnx.report import print_report, write_html
-from lsa_onnx.scan import ScanOptions, scan
+from lsa_onnx.scanning import ScanOptions, scan
 from lsa_trainer.options import HardenOptions
 
 # A CNN of 10,490 weights on 300 images: half a minute on two cores. The images of 8×8 pixels hold

@@ -26,12 +26,12 @@ from lsa_onnx.runtime.devices import (
     thread_count,
     usable_providers,
 )
-from lsa_onnx.scan import Listener, ScanOptions, Subject, open_subject
-from lsa_onnx.scan.adversary import open_adversary
-from lsa_onnx.scan.assemble import how_read
-from lsa_onnx.scan.clean import run_clean
-from lsa_onnx.scan.instrument import Groundwork, Instrument, build_instrument, lay_groundwork
-from lsa_onnx.scan.options import AttackOptions
+from lsa_onnx.scanning import Listener, ScanOptions, Subject, open_subject
+from lsa_onnx.scanning.adversary import open_adversary
+from lsa_onnx.scanning.assemble import how_read
+from lsa_onnx.scanning.clean import run_clean
+from lsa_onnx.scanning.instrument import Groundwork, Instrument, build_instrument, lay_groundwork
+from lsa_onnx.scanning.options import AttackOptions
 
 Rows = list[tuple[str, str]]
 

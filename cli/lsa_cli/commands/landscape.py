@@ -25,7 +25,7 @@ from lsa_onnx.landscape.options import (
 from lsa_onnx.report.figures import require_drawable, require_interactive
 from lsa_onnx.report.landscape import Landscape
 from lsa_onnx.report.terminal_landscape import print_landscape
-from lsa_onnx.scan.options import DEFAULT_EPS
+from lsa_onnx.scanning.options import DEFAULT_EPS
 
 EXAMPLES = """\b
 Examples:

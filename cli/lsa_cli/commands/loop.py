@@ -30,7 +30,7 @@ from lsa_cli.training_options import (
     result_options,
 )
 from lsa_onnx.attacks import ATTACKS, NOISES
-from lsa_onnx.scan.options import DEFAULT_ETA, DEFAULT_PERTURBATIONS
+from lsa_onnx.scanning.options import DEFAULT_ETA, DEFAULT_PERTURBATIONS
 from lsa_trainer.options import HardenOptions
 
 EXAMPLES = """\b

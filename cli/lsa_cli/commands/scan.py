@@ -24,8 +24,8 @@ from lsa_cli.terminal import TerminalListener
 from lsa_onnx.attacks import ATTACKS, NOISES
 from lsa_onnx.report import Report, print_report, write_html
 from lsa_onnx.report.figures import require_drawable
-from lsa_onnx.scan import ScanOptions, scan
-from lsa_onnx.scan.options import DEFAULT_EPS, DEFAULT_ETA, DEFAULT_PERTURBATIONS
+from lsa_onnx.scanning import ScanOptions, scan
+from lsa_onnx.scanning.options import DEFAULT_EPS, DEFAULT_ETA, DEFAULT_PERTURBATIONS
 
 EXAMPLES = """\b
 Examples:

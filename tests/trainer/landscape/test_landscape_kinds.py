@@ -12,7 +12,7 @@ from onnx import numpy_helper
 
 from lsa_onnx.errors import GateFailed, LsaError
 from lsa_onnx.report import write_json
-from lsa_onnx.scan import Listener, ScanOptions, scan
+from lsa_onnx.scanning import Listener, ScanOptions, scan
 from lsa_trainer.hardening.prepare import open_trainable
 from lsa_trainer.landscape import weight_landscape
 from lsa_trainer.landscape.cautions import weight_cautions

@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from lsa_onnx.errors import DataError
 from lsa_onnx.report.landscape import Landscape
 from lsa_onnx.report.schema import load_schema
-from lsa_onnx.scan import Listener
+from lsa_onnx.scanning import Listener
 from lsa_trainer.landscape import opening, weight_landscape
 from lsa_trainer.landscape.opening import training_options
 from lsa_trainer.landscape.plane import frozen

@@ -10,7 +10,7 @@ import torch
 
 from lsa_onnx.landscape import LandscapeOptions
 from lsa_onnx.report.landscape import Landscape, Surface
-from lsa_onnx.scan import Listener
+from lsa_onnx.scanning import Listener
 from lsa_trainer.landscape import weight_landscape
 from lsa_trainer.landscape.opening import View, open_views, training_options
 from lsa_trainer.training.setup import launch

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lsa_onnx.errors import DataError
 from lsa_onnx.report import read_report
 from lsa_onnx.report.document import Report
-from lsa_onnx.scan.subject import Subject
+from lsa_onnx.scanning.subject import Subject
 from lsa_trainer.module import OnnxModule
 from lsa_trainer.objectives import require_gamma
 from lsa_trainer.options import HardenOptions

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from lsa_onnx.scan import Listener
+from lsa_onnx.scanning import Listener
 from lsa_trainer.hardening.choosing import Chosen
 from lsa_trainer.hardening.prepare import Prepared
 from lsa_trainer.options import HardenOptions

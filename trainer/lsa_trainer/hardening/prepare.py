@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lsa_onnx.errors import DataError, ModelError
 from lsa_onnx.prediction import Head
-from lsa_onnx.scan.subject import Subject, open_subject
+from lsa_onnx.scanning.subject import Subject, open_subject
 from lsa_trainer.axes import batch_axes
 from lsa_trainer.hardening.choosing import Chosen
 from lsa_trainer.hardening.trainable import (

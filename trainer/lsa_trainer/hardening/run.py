@@ -22,8 +22,8 @@ from lsa_onnx.errors import DataError
 from lsa_onnx.files import check_writable, write_atomically
 from lsa_onnx.report import Hardening, Report, write_json
 from lsa_onnx.report.hardening import Validation
-from lsa_onnx.scan import ScanOptions, scan
-from lsa_onnx.scan.subject import Subject
+from lsa_onnx.scanning import ScanOptions, scan
+from lsa_onnx.scanning.subject import Subject
 from lsa_onnx.stored import read_stored
 from lsa_trainer import folder as folders
 from lsa_trainer.hardening.before import kept_standing

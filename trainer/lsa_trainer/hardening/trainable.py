@@ -11,8 +11,8 @@ from torch import Tensor
 
 from lsa_onnx.errors import DataError, ModelError
 from lsa_onnx.prediction import Head, model_head
-from lsa_onnx.scan.clean import require_known_labels
-from lsa_onnx.scan.subject import Subject
+from lsa_onnx.scanning.clean import require_known_labels
+from lsa_onnx.scanning.subject import Subject
 from lsa_trainer.axes import shapes_of
 from lsa_trainer.hardening.parity import widened
 from lsa_trainer.module import OnnxModule

@@ -17,7 +17,7 @@ from lsa_onnx.evaluation import EvaluationOptions, evaluate
 from lsa_onnx.files import writing_atomically
 from lsa_onnx.report.hardening import Comparison, Share
 from lsa_onnx.rewrite.differentiate import NotDifferentiable
-from lsa_onnx.scan import Listener
+from lsa_onnx.scanning import Listener
 from lsa_trainer.folder import LABELS, OTHER_LABELS
 from lsa_trainer.hardening.prepare import Prepared
 from lsa_trainer.options import HardenOptions

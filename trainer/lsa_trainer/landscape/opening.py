@@ -15,9 +15,9 @@ from lsa_onnx.attacks.choices import unknown
 from lsa_onnx.errors import DataError
 from lsa_onnx.landscape import LandscapeOptions
 from lsa_onnx.landscape.opening import require_alike
-from lsa_onnx.scan import Listener
-from lsa_onnx.scan.options import SubjectOptions
-from lsa_onnx.scan.subject import Subject
+from lsa_onnx.scanning import Listener
+from lsa_onnx.scanning.options import SubjectOptions
+from lsa_onnx.scanning.subject import Subject
 from lsa_trainer.hardening.choosing import Chosen
 from lsa_trainer.hardening.delivery import COMPARED
 from lsa_trainer.hardening.gate import require_expected

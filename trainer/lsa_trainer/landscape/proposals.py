@@ -11,8 +11,8 @@ from lsa_onnx.layers import plan_layers
 from lsa_onnx.report.document import LayerInfo, Report
 from lsa_onnx.runtime.devices import resolve_device
 from lsa_onnx.runtime.inspection import survey
-from lsa_onnx.scan import Listener, scan
-from lsa_onnx.scan.subject import Subject
+from lsa_onnx.scanning import Listener, scan
+from lsa_onnx.scanning.subject import Subject
 from lsa_trainer.axes import shapes_of
 from lsa_trainer.hardening.choosing import choose_layers
 from lsa_trainer.hardening.trainable import samples_of, trainee_of

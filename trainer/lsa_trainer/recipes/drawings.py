@@ -13,7 +13,7 @@ from lsa_onnx.errors import DataError
 from lsa_onnx.landscape import input_landscape
 from lsa_onnx.report import write_json
 from lsa_onnx.report.figures import require_drawable
-from lsa_onnx.scan import scan
+from lsa_onnx.scanning import scan
 from lsa_trainer.landscape import weight_landscape
 from lsa_trainer.listener import TrainingListener
 from lsa_trainer.recipes.architectures import SAMPLE_SHAPES

@@ -12,7 +12,7 @@ from typing import Any
 from lsa_onnx.attacks import ATTACKS, parse_eps
 from lsa_onnx.attacks.choices import unknown
 from lsa_onnx.errors import DataError
-from lsa_onnx.scan.options import MAX_SEED
+from lsa_onnx.scanning.options import MAX_SEED
 from lsa_trainer.options import BASES, HardenOptions
 
 # Networks, and which of them come in more than one width.

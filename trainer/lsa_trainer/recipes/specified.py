@@ -11,7 +11,7 @@ from lsa_onnx.errors import DataError
 from lsa_onnx.evaluation import EvaluationOptions
 from lsa_onnx.landscape import LandscapeOptions
 from lsa_onnx.landscape.options import PROPOSALS
-from lsa_onnx.scan import ScanOptions
+from lsa_onnx.scanning import ScanOptions
 from lsa_trainer.options import TrainingOptions
 from lsa_trainer.recipes.recipe import FigureSpec, Recipe
 

@@ -15,7 +15,7 @@ from lsa_onnx.evaluation import evaluate
 from lsa_onnx.model import digest
 from lsa_onnx.report import Report, read_report, write_json
 from lsa_onnx.report.json_file import read_evaluation
-from lsa_onnx.scan import scan
+from lsa_onnx.scanning import scan
 from lsa_trainer.fitting import fit
 from lsa_trainer.hardening import harden
 from lsa_trainer.options import HardenOptions

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lsa_onnx.errors import DataError
-from lsa_onnx.scan.subject import Subject
+from lsa_onnx.scanning.subject import Subject
 from lsa_trainer.training.memory import free_bytes
 from lsa_trainer.training.randomness import ORDER_STREAM, SPLIT_STREAM, counter_bits, derived
 

@@ -11,7 +11,7 @@ from typing import Literal
 from lsa_onnx.attacks import parse_eps
 from lsa_onnx.attacks.choices import unknown
 from lsa_onnx.errors import DataError
-from lsa_onnx.scan.options import MAX_SEED
+from lsa_onnx.scanning.options import MAX_SEED
 from lsa_trainer.options import HardenOptions
 
 INSTALL = "pip install 'lsa-onnx[tune]'"

@@ -16,7 +16,7 @@ from lsa_onnx.evaluation import evaluate
 from lsa_onnx.report import Report, read_evaluation, read_report, write_json
 from lsa_onnx.report.decode import with_lists
 from lsa_onnx.rewrite.differentiate import NotDifferentiable
-from lsa_onnx.scan import scan
+from lsa_onnx.scanning import scan
 from lsa_trainer import folder as folders
 from lsa_trainer.listener import TrainingListener
 from lsa_trainer.options import HardenOptions
