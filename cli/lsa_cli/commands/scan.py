@@ -20,6 +20,7 @@ from lsa_cli.options import (
     run_options,
 )
 from lsa_cli.output import deliver, require_writable
+from lsa_cli.report_options import ReportFiles, draw, report_options
 from lsa_cli.terminal import TerminalListener
 from lsa_onnx.attacks import ATTACKS, NOISES
 from lsa_onnx.report import Report, print_report, write_html
@@ -78,6 +79,7 @@ Examples:
 @click.option("--json", metavar="FILE|-", help="Write the report as JSON; - for stdout, alone.")
 @click.option("--html", metavar="FILE", help="Write the report as one self-contained page.")
 @click.option("--plot", metavar="FILE", help="Draw CM by layer: a png, svg or pdf.")
+@report_options
 @click.option("-v", "--verbose", is_flag=True, help="Show every layer, note and reason.")
 @click.option("-q", "--quiet", is_flag=True, help="No messages and no progress.")
 def command(
@@ -88,6 +90,7 @@ def command(
     json: str | None,
     html: str | None,
     plot: str | None,
+    reports: ReportFiles,
     *,
     verbose: bool,
     quiet: bool,
@@ -101,24 +104,19 @@ def command(
         command=("lsa-onnx", *sys.argv[1:]),
         **rest,
     )
-    files = {"--json": json, "--html": html, "--plot": plot}
+    files = {"--json": json, "--html": html, "--plot": plot, **reports.files}
     if plot is not None:
         require_drawable(plot)
+    reports.require_usable()
     require_safe(model, libraries=options.custom_ops)
-    require_writable(
-        {**files, "--save-adversarial": options.save_adversarial}, [model], options.files
-    )
+    targets = {**files, "--save-adversarial": options.save_adversarial}
+    require_writable(targets, [model], options.files, reports.texts)
     with TerminalListener(quiet) as listener:
         report = scan(model, options, listener)
-    deliver(
-        report,
-        files,
-        {"--html": partial(write_html, report), "--plot": partial(_draw, report)},
-        partial(print_report, report, verbose=verbose),
-    )
-
-
-def _draw(report: Report, path: str) -> None:
-    from lsa_onnx.report.figures.layers import draw_layers  # nobody else waits for matplotlib
-
-    draw_layers([report], path)
+    writers = {
+        "--html": partial(write_html, report),
+        "--plot": partial(draw, report),
+        **reports.writers(report, model),
+    }
+    show = partial(print_report, report, verbose=verbose)
+    deliver(report, files, writers, show, reports.printers(report))
