@@ -23,7 +23,7 @@ from lsa_cli.output import deliver, require_writable
 from lsa_cli.report_options import ReportFiles, draw, report_options
 from lsa_cli.terminal import TerminalListener
 from lsa_onnx.attacks import ATTACKS, NOISES
-from lsa_onnx.report import Report, print_report, write_html
+from lsa_onnx.report import print_report, write_html
 from lsa_onnx.report.figures import require_drawable
 from lsa_onnx.scanning import ScanOptions, scan
 from lsa_onnx.scanning.options import DEFAULT_EPS, DEFAULT_ETA, DEFAULT_PERTURBATIONS

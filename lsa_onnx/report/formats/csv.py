@@ -1,8 +1,8 @@
-"""One row per layer and perturbation (long form), for spreadsheets and data frames.
+r"""One row per layer and perturbation (long form), for spreadsheets and data frames.
 
 Names come from the model, and a spreadsheet runs a cell that begins like a formula. So a text cell is
-escaped, reversibly: a backslash and what acts on a screen become escapes of Python (``\\\\``, ``\\n``,
-``\\x1b``), and a cell that would begin like a formula, or with an apostrophe, gets an apostrophe in
+escaped, reversibly: a backslash and what acts on a screen become escapes of Python (``\\``, ``\n``,
+``\x1b``), and a cell that would begin like a formula, or with an apostrophe, gets an apostrophe in
 front. ``original`` undoes both. Numbers are written in full; an empty cell is an undefined figure.
 """
 
@@ -133,7 +133,7 @@ def escaped(value: str) -> str:
 
 def original(cell: str) -> str:
     """The text whose cell this is: the inverse of ``escaped``."""
-    shown = cell[1:] if cell.startswith("'") else cell
+    shown = cell.removeprefix("'")
     return _ESCAPE.sub(lambda found: found[0].encode("ascii").decode("unicode_escape"), shown)
 
 

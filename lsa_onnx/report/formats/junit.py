@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree as Xml  # noqa: S405 - nothing is parsed
+from xml.etree import ElementTree as Xml
 
 from lsa_onnx.report import text
 

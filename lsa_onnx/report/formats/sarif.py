@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from lsa_onnx.report import text
-from lsa_onnx.report.formats.sarif_rules import GATE, MVL, level_of, rules
+from lsa_onnx.report.formats.sarif_rules import GATE, METHOD_URI, MVL, level_of, rules
 from lsa_onnx.report.text import figure, visible
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ _REGION = {"startLine": 1, "startColumn": 1, "endLine": 1, "endColumn": 1}
 
 _KNOWN = {
     "kind": "external",
-    "status": "accepted",
     "justification": "The gate failed no less in the baseline.",
 }
 
@@ -69,7 +68,12 @@ def _run(report: Report) -> Json:
     index = {rule["id"]: place for place, rule in enumerate(listed)}
     for result in found:
         result["ruleIndex"] = index[result["ruleId"]]
-    driver = {"name": "lsa-onnx", "version": report.tool_version, "rules": listed}
+    driver = {
+        "name": "lsa-onnx",
+        "version": report.tool_version,
+        "informationUri": METHOD_URI,
+        "rules": listed,
+    }
     uri = file_uri(report.model.file.path)
     return {
         "tool": {"driver": driver},

@@ -6,10 +6,12 @@ import json
 from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 MVL = "most-vulnerable-layer"
 GATE = "gate"
+# Khalooei et al. 2023, which the tool carries out.
+METHOD_URI = "https://arxiv.org/abs/2202.02626"
 
 # What tells how to read the figures; the other warnings say that figures may mislead.
 _NOTES = frozenset(
@@ -26,23 +28,31 @@ _NOTES = frozenset(
         "vanishing-gradient",
     }
 )
+
+
+class _Text(NamedTuple):
+    """What a rule is called, what it says of a model, and what to do."""
+
+    title: str
+    says: str
+    todo: str
+
+
 _SEVERITY = {"error": "error", "warning": "warning", "note": "recommendation"}
 
-_OWN = {
-    MVL: (
-        "Layer that a perturbation moves more than the rest",
-        "The layer's mean comparison measure CM = ‖φ(x) − φ(x̂)‖ / ‖φ(x)‖ exceeds μ + η σ over all layers, "
-        "or is among the k largest (Khalooei et al. 2023, Algorithm 1).",
-        "A model is often made more robust by regularising these layers in training: `lsa-onnx harden` does so. "
-        "A layer is listed relative to the other layers of the same model; the list says nothing of how "
-        "robust the model is as a whole.",
-    ),
-    GATE: (
-        "Gate that the model did not pass",
-        "What was measured is not within the bound that was set for this model.",
-        "Look at the report of the scan for the figures behind the gate; change the model, or the gate.",
-    ),
-}
+_MVL = _Text(
+    title="Layer that a perturbation moves more than the rest",
+    says="The layer's mean comparison measure CM = ‖φ(x) − φ(x̂)‖ / ‖φ(x)‖ exceeds μ + η σ over all layers, or is "
+    "among the k largest (Khalooei et al. 2023, Algorithm 1).",
+    todo="Regularise these layers in training: `lsa-onnx harden` does. A layer is listed relative to the others "
+    "of the same model; the list says nothing of how robust the model is as a whole.",
+)
+_GATE = _Text(
+    title="Gate that the model did not pass",
+    says="What was measured is not within the bound that was set for this model.",
+    todo="Look at the report of the scan for the figures behind the gate; change the model, or the gate.",
+)
+_OWN = {MVL: _MVL, GATE: _GATE}
 
 
 def level_of(code: str) -> str:
@@ -64,33 +74,30 @@ def warning_texts() -> dict[str, dict[str, str]]:
 
 
 def _own(rule: str) -> dict[str, Any]:
-    short, full, help_text = _OWN[rule]
-    return _rule(rule, short, full, help_text, "error" if rule == GATE else "warning")
+    if rule == MVL:
+        return {**_rule(rule, _OWN[rule], "warning"), "helpUri": METHOD_URI}
+    return _rule(rule, _OWN[rule], "error")
 
 
 def _of_warning(code: str) -> dict[str, Any]:
     """The rule of a warning; a report made by another version may hold one that is not described here."""
-    short = f"Warning {code}"
+    title, level = f"Warning {code}", level_of(code)
     told = warning_texts().get(code)
     if told is None:
-        return _rule(
-            code, short, "What limits the figures.", "See docs/warnings.md.", level_of(code)
-        )
-    full = f"Raised if {told['raised']}"
-    help_text = (
+        return _rule(code, _Text(title, "What limits the figures.", "See docs/warnings.md."), level)
+    todo = (
         f"**Why it matters**: {told['why']}\n\n**What to do**: {told['todo']}\n\n"
         f"See docs/warnings.md#{code} in the documentation."
     )
-    return _rule(code, short, full, help_text, level_of(code))
+    return _rule(code, _Text(title, f"Raised if {told['raised']}", todo), level)
 
 
-def _rule(rule: str, short: str, full: str, help_text: str, level: str) -> dict[str, Any]:
+def _rule(rule: str, text: _Text, level: str) -> dict[str, Any]:
     return {
         "id": rule,
-        "name": rule,
-        "shortDescription": {"text": short},
-        "fullDescription": {"text": full},
-        "help": {"text": help_text.replace("**", ""), "markdown": help_text},
+        "shortDescription": {"text": text.title},
+        "fullDescription": {"text": text.says},
+        "help": {"text": text.todo.replace("**", ""), "markdown": text.todo},
         "defaultConfiguration": {"level": level},
         "properties": {
             "tags": ["robustness", "onnx"],
