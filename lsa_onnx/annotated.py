@@ -8,8 +8,7 @@ file makes (one inside a function), the scores stand at the model, as JSON.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from itertools import chain
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from google.protobuf.message import EncodeError
 from lsa_onnx.errors import DataError
 from lsa_onnx.files import write_atomically
 from lsa_onnx.model import digest
+from lsa_onnx.report.by_layer import Scored, scores_by_layer
 from lsa_onnx.report.text import visible
 from lsa_onnx.rewrite.bodies import Place, places
 from lsa_onnx.stored import StoredModel, read_stored
@@ -32,7 +32,7 @@ from lsa_onnx.weights import (
 )
 
 if TYPE_CHECKING:
-    from lsa_onnx.report.document import LayerInfo, LayerScore, Report
+    from lsa_onnx.report.document import LayerInfo, Report
 
 PREFIX = "lsa_onnx.scan."
 NODE_METADATA_IR = 10
@@ -71,23 +71,20 @@ def write_annotated(path: str | Path, output: str | Path, report: Report) -> Non
 def annotate(model: onnx.ModelProto, report: Report) -> None:
     """Put the scores of ``report`` into the metadata of ``model`` (changed), in place of earlier ones."""
     makers = _makers(model)
-    for holder in (model, *_nodes(makers)):
-        kept = [entry for entry in holder.metadata_props if not entry.key.startswith(PREFIX)]
-        if len(kept) < len(holder.metadata_props):
-            # Assigning would clear the entries that are kept as well.
-            copies = [onnx.StringStringEntryProto(key=e.key, value=e.value) for e in kept]
-            del holder.metadata_props[:]
-            holder.metadata_props.extend(copies)
-    rest = {}
+    _clear(model)
+    for made in makers.values():
+        for node, _ in made.values():
+            _clear(node)
+    rest, scores = {}, scores_by_layer(report)
     for number, info in enumerate(report.layers):
-        scores = _scores(report, number)
+        entries = _entries(number, scores[info.tensor])
         maker = _maker(makers, info) if model.ir_version >= NODE_METADATA_IR else None
         if maker is None:
-            rest[info.tensor] = scores
+            rest[info.tensor] = entries
         else:
             node, position = maker
             ending = f".output_{position}" if position else ""
-            _add(node, {f"{key}{ending}": value for key, value in scores.items()})
+            _add(node, {f"{key}{ending}": value for key, value in entries.items()})
     _add(model, _summary(report))
     if rest:
         _add(model, {"layers": json.dumps(rest)})
@@ -146,36 +143,22 @@ def _made(graph: onnx.GraphProto) -> dict[str, tuple[onnx.NodeProto, int]]:
     }
 
 
-def _nodes(makers: Makers) -> Iterator[onnx.NodeProto]:
-    for made in makers.values():
-        yield from {id(node): node for node, _ in made.values()}.values()
-
-
 def _maker(makers: Makers, info: LayerInfo) -> tuple[onnx.NodeProto, int] | None:
     """The node that makes a layer; a body's path stands before names that several graphs use."""
     made = makers.get(info.body, {})
-    names = chain((info.tensor,), (info.tensor.removeprefix(f"{info.body}/"),))
+    names = (info.tensor, info.tensor.removeprefix(f"{info.body}/"))
     return next((made[name] for name in names if name in made), None)
 
 
-def _scores(report: Report, number: int) -> dict[str, str]:
+def _entries(number: int, scores: list[Scored]) -> dict[str, str]:
     """What is said of one layer, by key without the prefix."""
-    tensor = report.layers[number].tensor
     entries = {"layer": str(number)}
-    for result in report.perturbations:
-        score = next((score for score in result.layers if score.tensor == tensor), None)
-        if score is None:
-            continue
-        name = visible(result.name)
-        entries[f"cm.{name}"] = _figure(score)
-        if tensor in result.mvl.layers:
-            entries[f"mvl_rank.{name}"] = str(result.mvl.layers.index(tensor) + 1)
+    for result, score, rank in scores:
+        name, mean = visible(result.name), score.relative_error.mean
+        entries[f"cm.{name}"] = score.status if mean is None else f"{mean:.6g}"
+        if rank is not None:
+            entries[f"mvl_rank.{name}"] = str(rank)
     return entries
-
-
-def _figure(score: LayerScore) -> str:
-    mean = score.relative_error.mean
-    return score.status if mean is None else f"{mean:.6g}"
 
 
 def _summary(report: Report) -> dict[str, str]:
@@ -195,6 +178,13 @@ def _summary(report: Report) -> dict[str, str]:
         "accuracy": json.dumps({name: a.value for name, a in accuracies.items() if a}),
         "mvl": json.dumps({visible(result.name): result.mvl.layers for result in results}),
     }
+
+
+def _clear(holder: onnx.ModelProto | onnx.NodeProto) -> None:
+    """Remove what an earlier annotation left."""
+    for place in reversed(range(len(holder.metadata_props))):
+        if holder.metadata_props[place].key.startswith(PREFIX):
+            del holder.metadata_props[place]
 
 
 def _add(holder: onnx.ModelProto | onnx.NodeProto, entries: Mapping[str, str]) -> None:

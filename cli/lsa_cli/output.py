@@ -103,7 +103,7 @@ def deliver(
         LsaError: A file cannot be written; what was there before is intact.
     """
     failure = _written({"--json": partial(write_json, document), **writers}, files)
-    texts = {"--json": partial(dumps, document), **(printers or {})}
+    texts: dict[str, Callable[[], str]] = {"--json": partial(dumps, document), **(printers or {})}
     printed = next((flag for flag in texts if files.get(flag) == "-"), None)
     if printed is not None:
         # As bytes, so that line ends stay what they are.

@@ -21,13 +21,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 STDOUT = "-"
 _ANNOTATE = "--annotate"
-_HELP = {
-    "csv": "Write one row per layer and perturbation.",
-    "markdown": "Write a summary for a pull request.",
-    "sarif": "Write SARIF 2.1.0 for code scanning.",
-    "junit": "Write JUnit XML for CI, the gates as test cases.",
-    "netron": "Write the scores as an attachment that Netron opens.",
-}
 
 
 @dataclass(frozen=True)
@@ -37,9 +30,9 @@ class ReportFiles:
     files: Mapping[str, str | None]
 
     @property
-    def texts(self) -> frozenset[str]:
+    def texts(self) -> list[str]:
         """The flags that take ``-``."""
-        return frozenset(f"--{name}" for name in FORMATS)
+        return [f"--{name}" for name in FORMATS]
 
     def require_usable(self) -> None:
         """Fail now where a name will not do.
@@ -55,8 +48,11 @@ class ReportFiles:
 
     def writers(self, report: Report, model: str) -> dict[str, Callable[[str], None]]:
         """Flag → what writes that file."""
-        texts = {f"--{name}": partial(write, name, report) for name in FORMATS}
-        return {**texts, _ANNOTATE: partial(_annotate, report, model)}
+        found: dict[str, Callable[[str], None]] = {
+            f"--{name}": partial(write, name, report) for name in FORMATS
+        }
+        found[_ANNOTATE] = partial(_annotate, report, model)
+        return found
 
     def printers(self, report: Report) -> dict[str, Callable[[], str]]:
         """Flag → what gives its text for stdout."""
@@ -79,8 +75,9 @@ def report_options(function: F) -> F:
         metavar="OUT.onnx",
         help="Write a copy of the model with the scores in its metadata.",
     )(collected)
-    for name in reversed(FORMATS):
-        found = click.option(f"--{name}", f"{name}_file", metavar="FILE|-", help=_HELP[name])(found)
+    for name, what in reversed(FORMATS.items()):
+        option = click.option(f"--{name}", f"{name}_file", metavar="FILE|-", help=f"Write {what}.")
+        found = option(found)
     checked: F = found
     return checked
 

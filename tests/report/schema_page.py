@@ -22,10 +22,9 @@ can be null, and its meaning says when. No figure is NaN or infinite. Shares and
 ratios have no unit; what is in units of the declared range follows `--range`; durations are seconds, sizes bytes, dates
 UTC in ISO 8601. Names come from the model and can hold any character: escape them before you show them.
 
-The schemas themselves (JSON Schema, draft 2020-12) are in `lsa_onnx/report/schema`, and `lsa_onnx.report.load_schema(kind)`
-gives one. A reader refuses a document of another `schema_version`; the second number grows with every change of a
-field, the first where a field changes its meaning. `read_report`, `read_evaluation` and their like in `lsa_onnx.report`
-give a document back as typed records.
+The schemas themselves (JSON Schema, draft 2020-12) are in `lsa_onnx/report/schema`, and
+`lsa_onnx.report.load_schema(kind)` gives one. A reader refuses a document of another `schema_version`.
+`read_report`, `read_evaluation` and their like in `lsa_onnx.report` give a document back as typed records.
 
 | Document | Made by | Version | `kind` |
 |---|---|---|---|

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import click
@@ -52,7 +53,7 @@ def command(
     require_writable(files, [scanned] if annotates else [], [report], texts=reports.texts)
     if annotates:
         require_safe(scanned)
-    writers = {
+    writers: dict[str, Callable[[str], None]] = {
         "--html": partial(write_html, found),
         "--plot": partial(draw, found),
         **reports.writers(found, scanned),

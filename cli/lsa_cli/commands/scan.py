@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,7 @@ def command(
     require_writable(targets, [model], options.files, reports.texts)
     with TerminalListener(quiet) as listener:
         report = scan(model, options, listener)
-    writers = {
+    writers: dict[str, Callable[[str], None]] = {
         "--html": partial(write_html, report),
         "--plot": partial(draw, report),
         **reports.writers(report, model),

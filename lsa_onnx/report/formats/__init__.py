@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     from lsa_onnx.report.document import Report
 
-# Name → what it is, for help.
+# Name, also of the module → what it is.
 FORMATS = {
-    "csv": "one row per layer and perturbation, for spreadsheets and data frames",
+    "csv": "one row per layer and perturbation",
     "markdown": "a summary for a pull request",
-    "sarif": "SARIF 2.1.0, for code scanning",
-    "junit": "JUnit XML, the gates as test cases, for CI",
+    "sarif": "SARIF 2.1.0 for code scanning",
+    "junit": "JUnit XML for CI, the gates as test cases",
     "netron": "an attachment that shows the scores in Netron",
 }
 

@@ -23,9 +23,8 @@ _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d
 
 def render(report: Report) -> str:
     """The document, with an XML declaration."""
-    counts = _counts(report)
-    root = Xml.Element("testsuites", name="lsa-onnx", **counts)
-    suite = Xml.SubElement(root, "testsuite", name="lsa-onnx scan", **counts)
+    root = Xml.Element("testsuites", {"name": "lsa-onnx", **_counts(report)})
+    suite = Xml.SubElement(root, "testsuite", {"name": "lsa-onnx scan", **_counts(report)})
     suite.set("skipped", str(sum(gate.status == "known" for gate in report.gates)))
     suite.set("time", f"{report.run.seconds:.3f}")
     if _TIMESTAMP.fullmatch(report.created):

@@ -13,14 +13,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from lsa_onnx.errors import DataError
+from lsa_onnx.report.by_layer import Scored, scores_by_layer
 from lsa_onnx.report.text import visible
 
 if TYPE_CHECKING:
-    from lsa_onnx.report.document import LayerScore, PerturbationResult, Report
+    from lsa_onnx.report.document import Report
 
 SUFFIX = ".json"
-
-Metrics = Iterator[tuple[str, float | str]]
 
 
 def require_openable(path: str) -> None:
@@ -44,9 +43,9 @@ def render(report: Report) -> str:
 
 def _entries(report: Report) -> Iterator[dict[str, Any]]:
     tensors = Counter(info.node for info in report.layers)
-    scores = {result.name: {s.tensor: s for s in result.layers} for result in report.perturbations}
+    scores = scores_by_layer(report)
     for number, info in enumerate(report.layers):
-        found = list(_metrics(report, scores, number))
+        found = [("LSA layer", number), *_metrics(scores[info.tensor])]
         yield from (_entry("value", info.tensor, name, value) for name, value in found)
         # Several outputs of a node share its list, where each name stands once.
         of = f" of {visible(info.tensor)}" if tensors[info.node] > 1 else ""
@@ -58,22 +57,15 @@ def _entry(kind: str, target: str, name: str, value: float | str) -> dict[str, A
     return {"kind": kind, "target": target.split("\n")[0], "name": name, "value": value}
 
 
-def _metrics(report: Report, scores: dict[str, dict[str, LayerScore]], number: int) -> Metrics:
-    """The layer's number, and its CM and place in the MVL list under each perturbation."""
-    tensor = report.layers[number].tensor
-    yield "LSA layer", number
-    for result in report.perturbations:
-        score = scores[result.name].get(tensor)
-        if score is not None:
-            yield from _scored(result, score)
-
-
-def _scored(result: PerturbationResult, score: LayerScore) -> Metrics:
-    name, mean = visible(result.name), score.relative_error.mean
-    if mean is None:
-        yield f"CM {name}", f"{score.status}: {visible(score.reason or 'no reason was recorded')}"
-        return
-    # The digits of a float64 would only be in the way on a screen.
-    yield f"CM {name}", float(f"{mean:.4g}")
-    if score.tensor in result.mvl.layers:
-        yield f"MVL rank {name}", result.mvl.layers.index(score.tensor) + 1
+def _metrics(scores: list[Scored]) -> Iterator[tuple[str, float | str]]:
+    """The CM of a layer and its place in the MVL list, under each perturbation."""
+    for result, score, rank in scores:
+        name, mean = visible(result.name), score.relative_error.mean
+        if mean is None:
+            why = visible(score.reason or "no reason was recorded")
+            yield f"CM {name}", f"{score.status}: {why}"
+        else:
+            # The digits of a float64 would only be in the way on a screen.
+            yield f"CM {name}", float(f"{mean:.4g}")
+        if rank is not None:
+            yield f"MVL rank {name}", rank

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from lsa_onnx.report import text
+from lsa_onnx.report.by_layer import Scored, scores_by_layer
 from lsa_onnx.report.formats.sarif_rules import GATE, METHOD_URI, MVL, level_of, rules
 from lsa_onnx.report.text import figure, visible
 
 if TYPE_CHECKING:
-    from lsa_onnx.report.document import LayerInfo, MvlList, PerturbationResult, Report
+    from lsa_onnx.report.document import LayerInfo, Report
 
 SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -151,45 +152,39 @@ def _gates(report: Report) -> Iterator[Json]:
 
 def _layers(report: Report) -> Iterator[Json]:
     """Every layer of an MVL list, those of the headline list first, most vulnerable first."""
-    infos = {info.tensor: info for info in report.layers}
+    infos, scores = {info.tensor: info for info in report.layers}, scores_by_layer(report)
     lists = [report.mvl, *(result.mvl for result in report.perturbations)]
     listed = dict.fromkeys(tensor for mvl in lists for tensor in mvl.layers if tensor in infos)
     for tensor in listed:
-        result = _result(report, MVL, tensor, _layer_message(report, infos[tensor]))
-        result["locations"][0]["logicalLocations"] = _logical(infos[tensor])
-        figures = {visible(r.name): _figures(r, tensor) for r in report.perturbations}
+        info, found = infos[tensor], scores[tensor]
+        result = _result(report, MVL, tensor, _layer_message(info, found))
+        result["locations"][0]["logicalLocations"] = _logical(info)
         yield {
             **result,
             "level": "warning" if tensor in report.mvl.layers else "note",
-            "properties": {"perturbations": figures},
+            "properties": {"perturbations": {visible(s.result.name): _figures(s) for s in found}},
         }
 
 
-def _layer_message(report: Report, info: LayerInfo) -> str:
-    tensor = info.tensor
-    places = [_place(r, tensor) for r in report.perturbations if tensor in r.mvl.layers]
-    said = "; ".join(places) or _rank(report.mvl, tensor)
-    return f"Layer {visible(tensor)} ({visible(info.op)}) is among the most vulnerable: {said}."
+def _layer_message(info: LayerInfo, scores: list[Scored]) -> str:
+    places = "; ".join(
+        f"number {rank} under {visible(result.name)} with a mean CM of {figure(score.relative_error.mean)}"
+        for result, score, rank in scores
+        if rank is not None
+    )
+    return (
+        f"Layer {visible(info.tensor)} ({visible(info.op)}) is among the most vulnerable: {places}."
+    )
 
 
-def _place(result: PerturbationResult, tensor: str) -> str:
-    mean = figure(_figures(result, tensor)["cm"])
-    return f"{_rank(result.mvl, tensor)} with a mean CM of {mean}"
-
-
-def _rank(mvl: MvlList, tensor: str) -> str:
-    return f"number {mvl.layers.index(tensor) + 1} under {visible(mvl.perturbation)}"
-
-
-def _figures(result: PerturbationResult, tensor: str) -> Json:
-    score = next((score for score in result.layers if score.tensor == tensor), None)
-    rank = result.mvl.layers.index(tensor) + 1 if tensor in result.mvl.layers else None
+def _figures(scored: Scored) -> Json:
+    result, score, rank = scored
     return {
-        "cm": score.relative_error.mean if score else None,
-        "interval": score.relative_error.interval if score else None,
+        "cm": score.relative_error.mean,
+        "interval": score.relative_error.interval,
         "threshold": result.mvl.threshold,
         "rank": rank,
-        "stability": score.stability if score else None,
+        "stability": score.stability,
     }
 
 
