@@ -110,17 +110,11 @@ def _ranking(report: Report) -> Iterator[str]:
     if not rows:
         return
     yield ""
-    titles = (
-        "#",
-        "Tensor",
-        "Operator",
-        "Layer",
-        "Mean CM",
-        "95 % interval",
-        "× random",
-        "Stability",
-    )
-    yield from table(titles, [_ranked(row) for row in rows[:_RANKED]], numbers=5)
+    titles = ["#", "Tensor", "Operator", "Layer", "Mean CM", "95 % interval", "Stability"]
+    if any(row.times_random is not None for row in rows):
+        titles.append("× random")
+    cells = [_ranked(row)[: len(titles)] for row in rows[:_RANKED]]
+    yield from table(titles, cells, numbers=len(titles) - 3)
     yield from _more(len(rows), _RANKED)
 
 
@@ -138,8 +132,8 @@ def _ranked(row: LayerRow) -> list[str]:
         str(row.number),
         figure(score.relative_error.mean if score else None),
         text.interval(score.relative_error) if score else text.MISSING,
-        figure(row.times_random),
         text.share(score.stability if score else None, 0),
+        figure(row.times_random),
     ]
 
 

@@ -17,8 +17,8 @@ _SENTENCE_WIDTH = 600
 # Renderers disagree on how to escape these two inside a code span in a table.
 _NO_CODE = {"|": r"\x7c", "`": r"\x60"}
 _WORD = r"[^\W\d_]+(?:['’–-][^\W\d_]+)*"
-_NUMBER = r"[-−]?\d+(?:[.,]\d+)*(?:(?:[–-]|\.\.)\d+(?:[.,]\d+)*)?(?:e[-+]?\d+)?"
-_SIGN = "[%=×–—−±≤≥+·-]"
+_NUMBER = r"[-−]?\d+(?:[.,]\d+)*(?:(?:[–-]|\.\.)\d+(?:[.,]\d+)*)?(?:e[-+]?\d+)?%?"
+_SIGN = "[%=×→–—−±≤≥+·-]"
 _PLAIN = re.compile(rf"(\(*)({_WORD}|{_NUMBER}|{_SIGN})([).,;:!?]*)")
 _LIST = re.compile(r"[-+=]+|\d+[.)]")
 # With the punctuation that follows a name in a sentence set apart.

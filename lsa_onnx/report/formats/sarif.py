@@ -146,7 +146,7 @@ def _gates(report: Report) -> Iterator[Json]:
             **_result(report, GATE, gate.expression, said),
             "level": "note" if known else "error",
             "properties": {"status": gate.status, "value": gate.value},
-            "suppressions": [_KNOWN] if known else [],
+            **({"suppressions": [_KNOWN]} if known else {}),
         }
 
 
@@ -224,4 +224,6 @@ def _result(report: Report, rule: str, subject: str, message: str) -> Json:
             "primaryLocationLineHash": f"{known[:16]}:1",
             "lsaOnnxResult/v1": known,
         },
+        # The standard wants it on all results or on none.
+        "suppressions": [],
     }

@@ -82,7 +82,9 @@ def test_a_sentence_is_one_paragraph_of_words_and_code(text: str, more: str) -> 
 
 
 def test_what_is_plain_stays_plain() -> None:
-    sentence = "2 of 4 layers (50 %) move by 0.3–0.5 under pgd, it's η = 1: more than the rest."
+    sentence = (
+        "2 of 4 layers (50%) move by 0.3–0.5 under pgd, 98.1% → 3%, it's η = 1: more than the rest."
+    )
     assert prose(sentence) == sentence
     assert prose("first /conv1/Relu_output_0: then (fc.1).") == (
         "first `/conv1/Relu_output_0`: then (`fc.1`)."
@@ -110,9 +112,21 @@ def test_the_summary_says_what_a_reviewer_asks() -> None:
     ]  # fmt: skip
     assert "- `partial`: The scan was interrupted: gaussian was not begun." in document
     assert "| `pgd`, linf, eps 0.3 | 2.9 % | 2.8–4.0 % | 256 | 96.1 % |" in document
-    assert "| 1 | `/conv1/Relu_output_0` | `Relu` | 0 | 0.940 | 0.919–0.961 |" in document
+    assert (
+        "| 1 | `/conv1/Relu_output_0` | `Relu` | 0 | 0.940 | 0.919–0.961 | 100 % | 4.000 |"
+        in document
+    )
     assert document.count("<details>") == document.count("</details>") == 1
     assert "| 3 | `/fc1/Relu` | `Relu` | 0.610 | 0.550 |" in document
+
+
+def test_without_attacks_nothing_is_compared_with_noise() -> None:
+    report = small_report()
+    plain = [dataclasses.replace(result, attack=None) for result in report.perturbations]
+    document = render(dataclasses.replace(report, perturbations=plain))
+    assert "× random" in render(report)
+    assert "× random" not in document
+    assert "| 1 | `/conv1/Relu_output_0` | `Relu` | 0 | 0.940 | 0.919–0.961 | 100 % |\n" in document
 
 
 def test_nothing_to_show_leaves_no_empty_sections() -> None:
