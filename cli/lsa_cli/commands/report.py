@@ -50,9 +50,9 @@ def command(
     scanned = model if model is not None else found.model.file.path
     annotates = reports.files["--annotate"] is not None
     files = {"--html": html, "--plot": plot, **reports.files}
-    require_writable(files, [scanned] if annotates else [], [report], texts=reports.texts)
     if annotates:
         require_safe(scanned)
+    require_writable(files, [scanned] if annotates else [], [report], reports.texts)
     writers: dict[str, Callable[[str], None]] = {
         "--html": partial(write_html, found),
         "--plot": partial(draw, found),

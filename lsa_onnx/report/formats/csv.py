@@ -19,7 +19,6 @@ from lsa_onnx.report import text, view
 
 if TYPE_CHECKING:
     from lsa_onnx.report.document import (
-        Distribution,
         LayerInfo,
         LayerScore,
         PerturbationResult,
@@ -59,7 +58,15 @@ class Column:
     of: Callable[[Row], Cell]
 
 
-_QUANTILES = ("0.05", "0.25", "0.75", "0.95")
+def _quantile(level: str) -> Column:
+    """The column of a quantile, ``level`` as the report writes it: "0.05"."""
+    return Column(
+        f"cm_q{level.removeprefix('0.')}",
+        "none",
+        f"quantile {level} of CM",
+        lambda r: r.score.relative_error.quantiles.get(level),
+    )
+
 
 COLUMNS = (
     Column("perturbation", "", "name of the perturbation", lambda r: r.result.name),
@@ -84,13 +91,7 @@ COLUMNS = (
     Column("cm_median", "none", "median of CM", lambda r: r.score.relative_error.median),
     Column("cm_min", "none", "smallest CM", lambda r: r.score.relative_error.minimum),
     Column("cm_max", "none", "largest CM", lambda r: r.score.relative_error.maximum),
-    *(
-        Column(
-            f"cm_q{quantile[2:]}", "none", f"quantile {quantile} of CM",
-            lambda r, q=quantile: _quantile(r.score.relative_error, q),  # type: ignore[misc]
-        )
-        for quantile in _QUANTILES
-    ),
+    *map(_quantile, ("0.05", "0.25", "0.75", "0.95")),
     Column("cm_n", "samples", "that CM is defined for", lambda r: r.score.relative_error.n),
     Column("cm_noise", "none", "mean CM under random noise of the same norm", lambda r: r.noise),
     Column("absolute_mean", "activation", "mean ‖Δφ‖", lambda r: r.score.absolute_error.mean),
@@ -170,7 +171,3 @@ def _shape(info: LayerInfo) -> str | None:
 def _bound(row: Row, side: int) -> float | None:
     interval = row.score.relative_error.interval
     return None if interval is None else interval[side]
-
-
-def _quantile(distribution: Distribution, quantile: str) -> float | None:
-    return distribution.quantiles.get(quantile)

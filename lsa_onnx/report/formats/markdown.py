@@ -41,16 +41,15 @@ def _head(report: Report) -> Iterator[str]:
     yield f"## Layer sustainability of {code(report.model.file.path)}"
     yield ""
     yield f"**Verdict:** {prose(report.verdict.headline)}"
-    details = report.verdict.details
-    yield from (
-        ("", *_shown([f"- {prose(line)}" for line in details], "- and {} more")) if details else ()
-    )
+    if report.verdict.details:
+        yield ""
+        yield from _shown([f"- {prose(line)}" for line in report.verdict.details], "- and {} more")
 
 
 def _gates(report: Report) -> Iterator[str]:
     if not report.gates:
         return
-    order = sorted(report.gates, key=lambda gate: list(_STATUS).index(gate.status) != 1)
+    order = sorted(report.gates, key=lambda gate: gate.status != "failed")
     failed = sum(gate.status == "failed" for gate in report.gates)
     yield from ("", f"### Gates: {failed} of {len(order)} failed", "")
     titles = ("Gate", "Result", "Measured", "Note", "Value")

@@ -34,7 +34,6 @@ _UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _LINK_START = re.compile(r"\[(?=[^\]]*\]\()")
 # Required by GitHub of every result, though a line means nothing in a model file.
 _REGION = {"startLine": 1, "startColumn": 1, "endLine": 1, "endColumn": 1}
-
 _KNOWN = {
     "kind": "external",
     "justification": "The gate failed no less in the baseline.",
@@ -71,7 +70,7 @@ def _run(report: Report) -> Json:
         result["ruleIndex"] = index[result["ruleId"]]
     driver = {
         "name": "lsa-onnx",
-        "version": report.tool_version,
+        "version": visible(report.tool_version),
         "informationUri": METHOD_URI,
         "rules": listed,
     }
@@ -107,7 +106,7 @@ def _artifacts(report: Report) -> Iterator[Json]:
         "location": {"uri": file_uri(file.path)},
         "length": file.size_bytes,
         "roles": ["analysisTarget"],
-        "hashes": {"sha-256": file.sha256},
+        "hashes": {"sha-256": visible(file.sha256)},
     }
 
 
@@ -153,15 +152,18 @@ def _gates(report: Report) -> Iterator[Json]:
 def _layers(report: Report) -> Iterator[Json]:
     """Every layer of an MVL list, those of the headline list first, most vulnerable first."""
     infos, scores = {info.tensor: info for info in report.layers}, scores_by_layer(report)
+    headline = frozenset(report.mvl.layers)
     lists = [report.mvl, *(result.mvl for result in report.perturbations)]
-    listed = dict.fromkeys(tensor for mvl in lists for tensor in mvl.layers if tensor in infos)
-    for tensor in listed:
-        info, found = infos[tensor], scores[tensor]
+    for tensor in dict.fromkeys(tensor for mvl in lists for tensor in mvl.layers):
+        found = scores.get(tensor, [])
+        if all(each.rank is None for each in found):
+            continue
+        info = infos[tensor]
         result = _result(report, MVL, tensor, _layer_message(info, found))
         result["locations"][0]["logicalLocations"] = _logical(info)
         yield {
             **result,
-            "level": "warning" if tensor in report.mvl.layers else "note",
+            "level": "warning" if tensor in headline else "note",
             "properties": {"perturbations": {visible(s.result.name): _figures(s) for s in found}},
         }
 

@@ -28,6 +28,8 @@ _NOTES = frozenset(
         "vanishing-gradient",
     }
 )
+# What GitHub calls a level.
+_SEVERITY = {"error": "error", "warning": "warning", "note": "recommendation"}
 
 
 class _Text(NamedTuple):
@@ -37,8 +39,6 @@ class _Text(NamedTuple):
     says: str
     todo: str
 
-
-_SEVERITY = {"error": "error", "warning": "warning", "note": "recommendation"}
 
 _MVL = _Text(
     title="Layer that a perturbation moves more than the rest",
