@@ -136,7 +136,7 @@ def test_nothing_to_show_leaves_no_empty_sections() -> None:
 
 
 def test_a_comment_has_an_end() -> None:
-    report = large_report(2000)
+    report = large_report(300)
     many = [GateOutcome(f"g{i}", "x", None, "passed", "y" * 5000) for i in range(500)]
     report = dataclasses.replace(
         report,
