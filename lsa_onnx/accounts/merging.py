@@ -58,10 +58,31 @@ def merge(paths: Sequence[str | Path]) -> Report:
     return balance(frame, entries, clean, Extent(seconds), examples)
 
 
+def sources(paths: Sequence[str | Path]) -> list[Path]:
+    """All files that ``merge`` would read.
+
+    Raises:
+        DataError: A file is no shard.
+    """
+    given = list(map(Path, paths))
+    return [*given, *(_located(path)[0] for path in given)]
+
+
 def _shard(path: Path) -> RecordFile:
     """The records that ``path`` is, or that the report at ``path`` names."""
+    records, sha256 = _located(path)
+    if sha256 is not None and digest(records).sha256 != sha256:
+        raise DataError(
+            f"{str(records)!r} is not the file that {str(path)!r} names: its SHA-256 differs; give the report "
+            "and the records of one run"
+        )
+    return open_records(records)
+
+
+def _located(path: Path) -> tuple[Path, str | None]:
+    """Where the records are, and the SHA-256 that a report says they have."""
     if _is_archive(path):
-        return open_records(path)
+        return path, None
     report = read_report(path)
     if report.shard is None:
         why = "it was interrupted" if report.partial else "it is of all samples"
@@ -69,6 +90,7 @@ def _shard(path: Path) -> RecordFile:
             f"the report {str(path)!r} is no shard: {why}; give reports that `lsa-onnx scan --shard I/N` wrote"
         )
     named = Path(report.shard.records.path)
+    # Files that were copied from several machines lie side by side.
     beside = path.parent / named.name
     records = beside if beside.exists() else named
     if not records.exists():
@@ -76,12 +98,7 @@ def _shard(path: Path) -> RecordFile:
             f"the records of {str(path)!r} are missing: there is no {str(beside)!r}; copy the file that the "
             "shard wrote beside its report"
         )
-    if digest(records).sha256 != report.shard.records.sha256:
-        raise DataError(
-            f"{str(records)!r} is not the file that {str(path)!r} names: its SHA-256 differs; give the report "
-            "and the records of one run"
-        )
-    return open_records(records)
+    return records, report.shard.records.sha256
 
 
 def _is_archive(path: Path) -> bool:
