@@ -176,7 +176,8 @@ def test_no_cluster_at_the_address() -> None:
         pass
 
 
-@pytest.mark.parametrize("name", ["workers", "shards"])
-def test_numbers_that_are_none(name: str) -> None:
-    with pytest.raises(DataError, match=f"--{name} 0 is not usable"):
-        ClusterOptions(Path("work"), **{name: 0})
+def test_numbers_that_are_none() -> None:
+    with pytest.raises(DataError, match="--workers 0 is not usable"):
+        ClusterOptions(Path("work"), workers=0)
+    with pytest.raises(DataError, match="--shards -1 is not usable"):
+        ClusterOptions(Path("work"), shards=-1)
