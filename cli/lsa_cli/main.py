@@ -22,6 +22,7 @@ from lsa_onnx.errors import LsaError
 # onnxruntime).
 COMMANDS = {
     "scan": ("lsa_cli.commands.scan", "Score every layer and name the most vulnerable ones."),
+    "merge": ("lsa_cli.commands.merge", "Put the shards of a scan together, to the last bit."),
     "evaluate": ("lsa_cli.commands.evaluate", "Robust accuracy under attacks, by strength."),
     "report": ("lsa_cli.commands.report", "Show a saved report, or write it in another format."),
     "landscape": ("lsa_cli.commands.landscape", "How the loss bends around samples, or weights."),

@@ -60,13 +60,13 @@ class ReportFiles:
 
 
 def report_options(function: F) -> F:
-    """Options for every format; the command gets them as ``reports``, a ``ReportFiles``."""
+    """Options for every format; the command gets them as ``formats``, a ``ReportFiles``."""
 
     @functools.wraps(function)
     def collected(*arguments: Any, **values: Any) -> Any:
         files = {f"--{name}": values.pop(f"{name}_file") for name in FORMATS}
         files[_ANNOTATE] = values.pop("annotated_file")
-        return function(*arguments, reports=ReportFiles(files), **values)
+        return function(*arguments, formats=ReportFiles(files), **values)
 
     # What stands above takes its options from here, in the order of the help.
     found: Any = click.option(

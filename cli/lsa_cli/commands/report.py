@@ -37,7 +37,7 @@ def command(
     report: str,
     html: str | None,
     plot: str | None,
-    reports: ReportFiles,
+    formats: ReportFiles,
     model: str | None,
     *,
     verbose: bool,
@@ -45,18 +45,18 @@ def command(
     """Show REPORT, the JSON file of a scan, and write it in other formats."""
     if plot is not None:
         require_drawable(plot)
-    reports.require_usable()
+    formats.require_usable()
     found = read_report(report)
     scanned = model if model is not None else found.model.file.path
-    annotates = reports.files["--annotate"] is not None
-    files = {"--html": html, "--plot": plot, **reports.files}
+    annotates = formats.files["--annotate"] is not None
+    files = {"--html": html, "--plot": plot, **formats.files}
     if annotates:
         require_safe(scanned)
-    require_writable(files, [scanned] if annotates else [], [report], reports.texts)
+    require_writable(files, [scanned] if annotates else [], [report], formats.texts)
     writers: dict[str, Callable[[str], None]] = {
         "--html": partial(write_html, found),
         "--plot": partial(draw, found),
-        **reports.writers(found, scanned),
+        **formats.writers(found, scanned),
     }
     show = partial(print_report, found, verbose=verbose)
-    deliver(found, files, writers, show, reports.printers(found))
+    deliver(found, files, writers, show, formats.printers(found))

@@ -9,24 +9,28 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.text import Text
 
 from lsa_cli.checks import check_option, custom_ops_option, require_safe
+from lsa_cli.cluster import Sharing, cluster_options
 from lsa_cli.options import (
     attack_options,
     data_options,
     input_options,
     layers_option,
-    model_argument,
     model_options,
     run_options,
 )
 from lsa_cli.output import deliver, require_writable
 from lsa_cli.report_options import ReportFiles, draw, report_options
-from lsa_cli.terminal import TerminalListener
+from lsa_cli.shards import partial_files, records_path, shard_options
+from lsa_cli.terminal import TerminalListener, results
 from lsa_onnx.attacks import ATTACKS, NOISES
-from lsa_onnx.report import print_report, write_html
+from lsa_onnx.errors import ScanInterrupted
+from lsa_onnx.report import Report, print_report, write_html, write_json
 from lsa_onnx.report.figures import require_drawable
-from lsa_onnx.scanning import ScanOptions, scan
+from lsa_onnx.report.text import visible
+from lsa_onnx.scanning import ScanOptions
 from lsa_onnx.scanning.options import DEFAULT_EPS, DEFAULT_ETA, DEFAULT_PERTURBATIONS
 
 EXAMPLES = """\b
@@ -38,7 +42,7 @@ Examples:
 
 
 @click.command("scan", epilog=EXAMPLES)
-@model_argument
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...", type=click.Path())
 @data_options
 @input_options
 @model_options
@@ -75,6 +79,13 @@ Examples:
 )
 @click.option("--top-k", type=int, metavar="K", help="List the K most vulnerable layers instead.")
 @run_options
+@shard_options
+@cluster_options
+@click.option(
+    "--pictures/--no-pictures",
+    default=True,
+    help="Whether reports show the inputs that changed most, where they are images.  [default: they do]",
+)
 @custom_ops_option
 @check_option
 @click.option("--json", metavar="FILE|-", help="Write the report as JSON; - for stdout, alone.")
@@ -84,40 +95,95 @@ Examples:
 @click.option("-v", "--verbose", is_flag=True, help="Show every layer, note and reason.")
 @click.option("-q", "--quiet", is_flag=True, help="No messages and no progress.")
 def command(
-    model: str,
+    models: tuple[str, ...],
     data: str | None,
     range_: tuple[float, float] | None,
     perturbations: tuple[str, ...],
     json: str | None,
     html: str | None,
     plot: str | None,
-    reports: ReportFiles,
+    shard: tuple[int, int] | None,
+    records: Path | None,
+    cluster: str | None,
+    workers: int | None,
+    shards: int | None,
+    work: str | None,
+    reports: str | None,
+    formats: ReportFiles,
     *,
     verbose: bool,
     quiet: bool,
     **rest: Any,
 ) -> None:
-    """Score every layer of MODEL under perturbations and name the most vulnerable ones."""
+    """Score every layer of MODEL under perturbations and name the most vulnerable ones.
+
+    Several models are scanned with --cluster.
+    """
+    sharing = Sharing(cluster, workers, shards, work, reports)
     options = ScanOptions(
         data=Path(data) if data is not None else None,
         range=range_,
         perturbations=perturbations or None,
+        shard=shard,
+        records=records_path(shard, records, json),
         command=("lsa-onnx", *sys.argv[1:]),
         **rest,
     )
-    files = {"--json": json, "--html": html, "--plot": plot, **reports.files}
+    files = {"--json": json, "--html": html, "--plot": plot, **formats.files}
     if plot is not None:
         require_drawable(plot)
-    reports.require_usable()
-    require_safe(model, libraries=options.custom_ops)
-    targets = {**files, "--save-adversarial": options.save_adversarial}
-    require_writable(targets, [model], options.files, reports.texts)
+    formats.require_usable()
+    sharing.check(models, options, files)
+    require_safe(*models, libraries=options.custom_ops)
+    require_writable(
+        {**files, "--records": options.records, "--save-adversarial": options.save_adversarial},
+        models,
+        options.files,
+        formats.texts,
+    )
+    if reports is not None:
+        _scan_several(models, options, sharing, quiet=quiet)
+        return
     with TerminalListener(quiet) as listener:
-        report = scan(model, options, listener)
+        try:
+            report = sharing.scan(models[0], options, listener)
+        except ScanInterrupted as interrupt:
+            left = partial_files(files)
+            _deliver(interrupt.report, left, models[0], formats, verbose=verbose)
+            listener.message(_told(left))
+            raise
+    _deliver(report, files, models[0], formats, verbose=verbose)
+
+
+def _scan_several(
+    models: tuple[str, ...], options: ScanOptions, sharing: Sharing, *, quiet: bool
+) -> None:
+    """Write the reports of several models, and a line for each."""
+    files = dict(zip(models, sharing.report_files(models), strict=True))
+
+    def finished(model: str, report: Report) -> None:
+        write_json(report, files[model])
+        write_html(report, files[model].with_suffix(".html"))
+        to.print(Text(f"{visible(model)}: {visible(report.verdict.headline)}"), soft_wrap=True)
+
+    to = results()
+    with TerminalListener(quiet) as listener:
+        sharing.scan_all(models, options, listener, finished)
+
+
+def _deliver(
+    report: Report, files: dict[str, str | None], model: str, formats: ReportFiles, *, verbose: bool
+) -> None:
     writers: dict[str, Callable[[str], None]] = {
         "--html": partial(write_html, report),
         "--plot": partial(draw, report),
-        **reports.writers(report, model),
+        **formats.writers(report, model),
     }
     show = partial(print_report, report, verbose=verbose)
-    deliver(report, files, writers, show, reports.printers(report))
+    deliver(report, files, writers, show, formats.printers(report))
+
+
+def _told(files: dict[str, str | None]) -> str:
+    """Where an interrupted scan left what it had."""
+    named = ", ".join(repr(path) for path in files.values() if path not in (None, "-"))
+    return f"what was scored so far: {named or 'shown above; --json FILE would keep it'}"
