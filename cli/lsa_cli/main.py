@@ -23,6 +23,7 @@ from lsa_onnx.errors import LsaError
 COMMANDS = {
     "scan": ("lsa_cli.commands.scan", "Score every layer and name the most vulnerable ones."),
     "merge": ("lsa_cli.commands.merge", "Put the shards of a scan together, to the last bit."),
+    "report": ("lsa_cli.commands.report", "Show a saved report, or write it in another format."),
     "evaluate": ("lsa_cli.commands.evaluate", "Robust accuracy under attacks, by strength."),
     "landscape": ("lsa_cli.commands.landscape", "How the loss bends around samples, or weights."),
     "decision-boundary": (

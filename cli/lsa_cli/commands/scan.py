@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from lsa_cli.options import (
     run_options,
 )
 from lsa_cli.output import deliver, require_writable
+from lsa_cli.report_options import ReportFiles, draw, report_options
 from lsa_cli.shards import partial_files, records_path, shard_options
 from lsa_cli.terminal import TerminalListener, results
 from lsa_onnx.attacks import ATTACKS, NOISES
@@ -89,6 +91,7 @@ Examples:
 @click.option("--json", metavar="FILE|-", help="Write the report as JSON; - for stdout, alone.")
 @click.option("--html", metavar="FILE", help="Write the report as one self-contained page.")
 @click.option("--plot", metavar="FILE", help="Draw CM by layer: a png, svg or pdf.")
+@report_options
 @click.option("-v", "--verbose", is_flag=True, help="Show every layer, note and reason.")
 @click.option("-q", "--quiet", is_flag=True, help="No messages and no progress.")
 def command(
@@ -106,6 +109,7 @@ def command(
     shards: int | None,
     work: str | None,
     reports: str | None,
+    formats: ReportFiles,
     *,
     verbose: bool,
     quiet: bool,
@@ -125,15 +129,17 @@ def command(
         command=("lsa-onnx", *sys.argv[1:]),
         **rest,
     )
-    files = {"--json": json, "--html": html, "--plot": plot}
+    files = {"--json": json, "--html": html, "--plot": plot, **formats.files}
     if plot is not None:
         require_drawable(plot)
+    formats.require_usable()
     sharing.check(models, options, files)
     require_safe(*models, libraries=options.custom_ops)
     require_writable(
         {**files, "--records": options.records, "--save-adversarial": options.save_adversarial},
         models,
         options.files,
+        formats.texts,
     )
     if reports is not None:
         _scan_several(models, options, sharing, quiet=quiet)
@@ -143,10 +149,10 @@ def command(
             report = sharing.scan(models[0], options, listener)
         except ScanInterrupted as interrupt:
             left = partial_files(files)
-            _deliver(interrupt.report, left, verbose=verbose)
+            _deliver(interrupt.report, left, models[0], formats, verbose=verbose)
             listener.message(_told(left))
             raise
-    _deliver(report, files, verbose=verbose)
+    _deliver(report, files, models[0], formats, verbose=verbose)
 
 
 def _scan_several(
@@ -165,22 +171,19 @@ def _scan_several(
         sharing.scan_all(models, options, listener, finished)
 
 
-def _deliver(report: Report, files: dict[str, str | None], *, verbose: bool) -> None:
-    deliver(
-        report,
-        files,
-        {"--html": partial(write_html, report), "--plot": partial(_draw, report)},
-        partial(print_report, report, verbose=verbose),
-    )
+def _deliver(
+    report: Report, files: dict[str, str | None], model: str, formats: ReportFiles, *, verbose: bool
+) -> None:
+    writers: dict[str, Callable[[str], None]] = {
+        "--html": partial(write_html, report),
+        "--plot": partial(draw, report),
+        **formats.writers(report, model),
+    }
+    show = partial(print_report, report, verbose=verbose)
+    deliver(report, files, writers, show, formats.printers(report))
 
 
 def _told(files: dict[str, str | None]) -> str:
     """Where an interrupted scan left what it had."""
     named = ", ".join(repr(path) for path in files.values() if path not in (None, "-"))
     return f"what was scored so far: {named or 'shown above; --json FILE would keep it'}"
-
-
-def _draw(report: Report, path: str) -> None:
-    from lsa_onnx.report.figures.layers import draw_layers  # nobody else waits for matplotlib
-
-    draw_layers([report], path)
