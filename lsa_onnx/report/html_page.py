@@ -20,7 +20,11 @@ from lsa_onnx.report import text
 
 
 def render_page(
-    name: str, data: dict[str, Any] | None, values: dict[str, Any], library: str | None = None
+    name: str,
+    data: dict[str, Any] | None,
+    values: dict[str, Any],
+    library: str | None = None,
+    script: str | None = None,
 ) -> str:
     """The whole page as text, to be stored as UTF-8.
 
@@ -29,8 +33,9 @@ def render_page(
         data: What the script reads; ``None`` for a page without scripts.
         values: What the template shows.
         library: Source of what the script draws with; ``None`` for Chart.js and what our pages share of it.
+        script: Name of the page whose script this one shares; ``None`` for its own.
     """
-    own = _asset(f"{name}.js")
+    own = _asset(f"{script or name}.js")
     scripts = [_chart_js(), _asset("charts.js") + own] if library is None else [library, own]
     return (
         _environment()

@@ -30,6 +30,7 @@ WORDS = {
     "tune": ["model.onnx", "--data", "data.npz", "-o", "best.toml"],
     "layers": ["model.onnx"],
     "expose": ["model.onnx", "-o", "out.onnx"],
+    "compare": ["model.onnx", "two.onnx", "-q"],
     "diff": ["model.onnx", "two.onnx"],
     "doctor": ["model.onnx"],
 }
