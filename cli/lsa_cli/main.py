@@ -6,6 +6,7 @@ import difflib
 import os
 import sys
 from contextlib import nullcontext
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
@@ -14,6 +15,8 @@ import click
 
 from lsa_cli.checks import prepare_check
 from lsa_cli.processes import is_first_here, is_first_process
+from lsa_cli.settings import apply_settings, tell_origin
+from lsa_cli.settings_file import find_settings
 from lsa_onnx._version import __version__
 from lsa_onnx.ending import ending_in_order
 from lsa_onnx.errors import LsaError
@@ -88,19 +91,28 @@ class LazyGroup(click.Group):
             UsageError: There is none of this name; the message names the nearest.
         """
         if cmd_name not in COMMANDS:
+            if ctx.resilient_parsing:
+                return None
             near = difflib.get_close_matches(cmd_name, COMMANDS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"accepted are {', '.join(COMMANDS)}."
             raise click.UsageError(f"no command {cmd_name!r}; {hint}", ctx)
-        command: click.Command = import_module(COMMANDS[cmd_name][0]).command
-        return command
+        return load(cmd_name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command. What will check its model gets ready while it is imported."""
-        if args and args[0] in CHECKED:
+        """Find the command, and what files and the environment say to it.
+
+        What will check its model gets ready while it is imported.
+        """
+        if ctx.resilient_parsing or not args or args[0] not in COMMANDS:
+            return super().resolve_command(ctx, args)
+        if args[0] in CHECKED:
             prepare_check(ctx, args[1:])
-        return super().resolve_command(ctx, args)
+        found = super().resolve_command(ctx, args)
+        if not set(ctx.help_option_names).intersection(args):
+            _configure(ctx, args[0], args[1:])
+        return found
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command.
@@ -112,6 +124,9 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except BrokenPipeError as error:
             raise ReaderGone from error
+        except (LsaError, click.UsageError) as error:
+            tell_origin(error, ctx)
+            raise
 
     def format_commands(
         self,
@@ -129,8 +144,37 @@ class LazyGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="lsa-onnx")
-def cli() -> None:
-    """Audit a deployed ONNX model: which layers does a perturbation move most?"""
+@click.option(
+    "--config-file",
+    envvar="LSA_ONNX_CONFIG",
+    show_envvar=True,
+    metavar="FILE.toml|none",
+    help="Options by name, for all commands or in a table for one.  [default: the nearest lsa-onnx.toml "
+    "or pyproject.toml]",
+)
+def cli(config_file: str | None) -> None:
+    """Audit a deployed ONNX model: which layers does a perturbation move most?
+
+    Every option may also stand in a file, or in a variable LSA_ONNX_OPTION or LSA_ONNX_COMMAND_OPTION;
+    `lsa-onnx doctor` shows what is set, and where.
+    """
+
+
+def load(name: str) -> click.Command:
+    """A command of ``COMMANDS``, imported now."""
+    command: click.Command = import_module(COMMANDS[name][0]).command
+    return command
+
+
+def _configure(ctx: click.Context, name: str, arguments: list[str]) -> None:
+    """Hand a command what is set elsewhere than on the command line.
+
+    Raises:
+        DataError: A configuration file is not usable.
+    """
+    found = find_settings(ctx.params.get("config_file"))
+    commands = {each: partial(load, each) for each in COMMANDS}
+    apply_settings(ctx, name, load(name), arguments, found.file, commands)
 
 
 def main() -> NoReturn:

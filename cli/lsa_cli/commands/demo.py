@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 import webbrowser
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ import click
 
 from lsa_cli.commands.loop import run_loop
 from lsa_cli.output import deliver, require_writable
+from lsa_cli.settings import command_line
 from lsa_cli.terminal import TerminalListener
 from lsa_cli.training import INSTALL, Targets, missing_packages, require_targets
 from lsa_cli.training_options import flags_of
@@ -65,7 +65,7 @@ def _scan(html: str, json: str | None) -> None:
     model, data = digits_model(), digits_data()
     require_writable({"--json": json, "--html": html}, [model], [data])
     _show("scan", str(model), "--data", str(data), "--html", html)
-    options = ScanOptions(data=data, command=("lsa-onnx", *sys.argv[1:]))
+    options = ScanOptions(data=data, command=command_line())
     with TerminalListener() as listener:
         report = scan(model, options, listener)
     files = {"--json": json, "--html": html}
@@ -77,7 +77,7 @@ def _harden(html: str, json: str | None) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     model, data = str(digits_model()), digits_data()
     targets = Targets(str(Path(html).with_suffix(".onnx")), json, html)
-    command = ("lsa-onnx", *sys.argv[1:])
+    command = command_line()
     options = HardenOptions(data=data, fresh=True, command=command, **TRAINING)  # type: ignore[arg-type]
     require_targets(model, targets, options)
     told = ("--data", str(data), *flags_of(TRAINING), "-o", targets.output, "--html", html)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from lsa_cli.options import (
     run_options,
 )
 from lsa_cli.output import deliver, require_distinct, require_writable
+from lsa_cli.settings import command_line
 from lsa_cli.terminal import TerminalListener
 from lsa_onnx.attacks import ATTACKS
 from lsa_onnx.errors import DataError, LsaError
@@ -92,7 +92,7 @@ def command(
         data=Path(data) if data is not None else None,
         range=range_,
         eps_list=tuple(text.strip() for text in eps_list.split(",") if text.strip()),
-        command=("lsa-onnx", *sys.argv[1:]),
+        command=command_line(),
         **rest,
     )
     require_zero(options.eps_list)

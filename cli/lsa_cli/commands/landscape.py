@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import click
 from lsa_cli.checks import check_option, custom_ops_option, require_safe
 from lsa_cli.options import data_options, input_options, model_options, run_options
 from lsa_cli.output import deliver, require_distinct, require_writable
+from lsa_cli.settings import command_line
 from lsa_cli.terminal import TerminalListener
 from lsa_onnx.attacks import ATTACKS
 from lsa_onnx.landscape import LandscapeOptions, input_landscape
@@ -133,7 +133,7 @@ def command(
         samples=DEFAULT_SAMPLES if samples is None else samples,
         proposals=_proposals(proposals, rest["space"]),
         mvl=(mvl,) if mvl is not None else (),
-        command=("lsa-onnx", *sys.argv[1:]),
+        command=command_line(),
         **rest,
     )
     files = {"--json": json, "--html": html, "--plot": plot}

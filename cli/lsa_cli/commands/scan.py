@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from lsa_cli.options import (
     run_options,
 )
 from lsa_cli.output import deliver, require_writable
+from lsa_cli.settings import command_line
 from lsa_cli.terminal import TerminalListener
 from lsa_onnx.attacks import ATTACKS, NOISES
 from lsa_onnx.report import Report, print_report, write_html
@@ -98,7 +98,7 @@ def command(
         data=Path(data) if data is not None else None,
         range=range_,
         perturbations=perturbations or None,
-        command=("lsa-onnx", *sys.argv[1:]),
+        command=command_line(),
         **rest,
     )
     files = {"--json": json, "--html": html, "--plot": plot}
