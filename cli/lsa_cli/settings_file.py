@@ -19,6 +19,7 @@ else:
 OWN_NAME = "lsa-onnx.toml"
 SHARED_NAME = "pyproject.toml"
 NO_FILE = "none"
+NOT_THERE = "not there"
 _TOOL = "lsa-onnx"
 _PREFIX = f"tool.{_TOOL}."
 _ROOTS = (".git", ".hg")
@@ -83,7 +84,7 @@ def find_settings(named: str | None = None) -> Found:
             path = folder / name
             shown = _shown(path)
             if not os.path.lexists(path):
-                looked.append(Looked(shown, "not there"))
+                looked.append(Looked(shown, NOT_THERE))
             elif file is not None:
                 looked.append(Looked(shown, f"not read, for {file.path} comes first"))
             else:

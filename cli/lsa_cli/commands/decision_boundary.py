@@ -12,6 +12,7 @@ from lsa_cli.options import Parsed, data_options, input_options, model_options, 
 from lsa_cli.output import deliver, require_distinct, require_writable
 from lsa_cli.settings import command_line
 from lsa_cli.terminal import TerminalListener
+from lsa_cli.verbosity import verbosity_options
 from lsa_onnx.boundary import BoundaryOptions, decision_boundary
 from lsa_onnx.boundary.options import DEFAULT_POINTS, parse_extent
 from lsa_onnx.report.boundary import Boundary
@@ -54,7 +55,7 @@ Examples:
 @check_option
 @click.option("--json", metavar="FILE|-", help="Write the result as JSON; - for stdout, alone.")
 @click.option("--plot", metavar="FILE", help="Draw the plane: a png, svg or pdf.")
-@click.option("-q", "--quiet", is_flag=True, help="No messages and no progress.")
+@verbosity_options(told=["quiet"])
 def command(
     models: tuple[str, ...],
     data: str | None,

@@ -21,6 +21,7 @@ from lsa_cli.options import (
 from lsa_cli.output import deliver, require_distinct, require_writable
 from lsa_cli.settings import command_line
 from lsa_cli.terminal import TerminalListener
+from lsa_cli.verbosity import verbosity_options
 from lsa_onnx.attacks import ATTACKS
 from lsa_onnx.errors import DataError, LsaError
 from lsa_onnx.evaluation import EvaluationOptions, evaluate, require_evaluable, side_by_side
@@ -74,7 +75,7 @@ KINDS = "\n".join(
 @click.option("--json", metavar="FILE|-", help="Write the result as JSON; - for stdout, alone.")
 @click.option("--html", metavar="FILE", help="Write the result as one self-contained page.")
 @click.option("--plot", metavar="FILE", help="Draw the curves: a png, svg or pdf.")
-@click.option("-q", "--quiet", is_flag=True, help="No messages and no progress.")
+@verbosity_options(told=["quiet"])
 def command(
     models: tuple[str, ...],
     data: str | None,

@@ -13,6 +13,7 @@ from lsa_cli.options import data_options, input_options, model_options, run_opti
 from lsa_cli.output import deliver, require_distinct, require_writable
 from lsa_cli.settings import command_line
 from lsa_cli.terminal import TerminalListener
+from lsa_cli.verbosity import verbosity_options
 from lsa_onnx.attacks import ATTACKS
 from lsa_onnx.landscape import LandscapeOptions, input_landscape
 from lsa_onnx.landscape.options import (
@@ -111,7 +112,7 @@ Examples:
 @click.option("--json", metavar="FILE|-", help="Write the result as JSON; - for stdout, alone.")
 @click.option("--html", metavar="FILE", help="Write the surfaces as one self-contained page.")
 @click.option("--plot", metavar="FILE", help="Draw the surfaces: a png, svg or pdf.")
-@click.option("-q", "--quiet", is_flag=True, help="No messages and no progress.")
+@verbosity_options(told=["quiet"])
 def command(
     models: tuple[str, ...],
     data: str | None,

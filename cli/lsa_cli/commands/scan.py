@@ -21,6 +21,7 @@ from lsa_cli.options import (
 from lsa_cli.output import deliver, require_writable
 from lsa_cli.settings import command_line
 from lsa_cli.terminal import TerminalListener
+from lsa_cli.verbosity import verbosity_options
 from lsa_onnx.attacks import ATTACKS, NOISES
 from lsa_onnx.report import Report, print_report, write_html
 from lsa_onnx.report.figures import require_drawable
@@ -78,8 +79,9 @@ Examples:
 @click.option("--json", metavar="FILE|-", help="Write the report as JSON; - for stdout, alone.")
 @click.option("--html", metavar="FILE", help="Write the report as one self-contained page.")
 @click.option("--plot", metavar="FILE", help="Draw CM by layer: a png, svg or pdf.")
-@click.option("-v", "--verbose", is_flag=True, help="Show every layer, note and reason.")
-@click.option("-q", "--quiet", is_flag=True, help="No messages and no progress.")
+@verbosity_options(
+    "Show every layer, note and reason, and how long each stage takes; -vv also how it is run."
+)
 def command(
     model: str,
     data: str | None,
