@@ -15,7 +15,7 @@ import click
 
 from lsa_cli.checks import prepare_check
 from lsa_cli.processes import is_first_here, is_first_process
-from lsa_cli.settings import apply_settings, tell_origin
+from lsa_cli.settings import apply_settings, origin_of
 from lsa_cli.settings_file import find_settings
 from lsa_onnx._version import __version__
 from lsa_onnx.ending import ending_in_order
@@ -40,6 +40,7 @@ COMMANDS = {
     "diff": ("lsa_cli.commands.diff", "What differs between two model files, tensor by tensor."),
     "demo": ("lsa_cli.commands.demo", "Scan and harden a small model that comes with the tool."),
     "doctor": ("lsa_cli.commands.doctor", "Check this machine, and a model if one is given."),
+    "completion": ("lsa_cli.commands.completion", "Print what lets a shell complete all this."),
 }
 
 # Those that open a model file which somebody else may have made.
@@ -60,6 +61,8 @@ CHECKED = frozenset(
 )
 
 EXIT_INTERRUPTED = 130
+# Set by a shell that asks what to offer.
+_COMPLETING = "_LSA_ONNX_COMPLETE"
 
 EPILOG = """\b
 Exit codes: 0 done; 1 a gate failed; 2 usage or bad data; 3 model invalid or
@@ -96,7 +99,23 @@ class LazyGroup(click.Group):
             near = difflib.get_close_matches(cmd_name, COMMANDS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"accepted are {', '.join(COMMANDS)}."
             raise click.UsageError(f"no command {cmd_name!r}; {hint}", ctx)
-        return load(cmd_name)
+        command = load(cmd_name)
+        if ctx.resilient_parsing:
+            from lsa_cli.completion import offer  # a shell asks, once
+
+            offer(command)
+        return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """Commands, none of them imported, and options of all of them."""
+        from click.shell_completion import CompletionItem  # a shell asks, once
+
+        names = [
+            CompletionItem(name, help=text)
+            for name, (_, text) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -124,8 +143,13 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except BrokenPipeError as error:
             raise ReaderGone from error
-        except (LsaError, click.UsageError) as error:
-            tell_origin(error, ctx)
+        except LsaError as error:
+            error.args = (f"{error}{origin_of(error, ctx)}", *error.args[1:])
+            raise
+        except click.UsageError as error:
+            if origin := origin_of(error, ctx):
+                told = error.format_message().removesuffix(".")
+                raise click.UsageError(f"{told}{origin}", error.ctx) from error
             raise
 
     def format_commands(
@@ -192,7 +216,11 @@ def main() -> NoReturn:
     ending = ending_in_order() if is_first_process() else nullcontext()
     try:
         with ending:
-            result = cli.main(prog_name="lsa-onnx", standalone_mode=False)
+            if _COMPLETING in os.environ:
+                from lsa_cli.completion import prepare  # a shell asks, once
+
+                prepare(cli)
+            result = cli.main(prog_name="lsa-onnx", standalone_mode=False, complete_var=_COMPLETING)
             sys.stdout.flush()
     except LsaError as error:
         _fail_alike(str(error), error.exit_code)

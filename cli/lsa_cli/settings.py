@@ -81,21 +81,15 @@ def told_elsewhere(ctx: click.Context) -> list[Setting]:
     return found
 
 
-def tell_origin(error: LsaError | click.UsageError, ctx: click.Context) -> None:
-    """Let the line of an error end with who set what it is about, where no flag did."""
+def origin_of(error: LsaError | click.UsageError, ctx: click.Context) -> str:
+    """Who set what an error is about, as the end of its line; nothing where a flag did."""
     running: click.Context | None = ctx.meta.get(_RUNNING)
     told = [] if running is None else told_elsewhere(running)
     if isinstance(error, click.BadParameter) and error.param is not None:
         about = [setting for setting in told if setting.option is error.param]
     else:
         about = [setting for setting in told if _is_about(str(error), setting)]
-    if not about:
-        return
-    origin = f" (set by {', '.join(setting.where for setting in about)})"
-    if isinstance(error, click.UsageError):
-        error.message = error.message.removesuffix(".") + origin
-    else:
-        error.args = (f"{error}{origin}", *error.args[1:])
+    return f" (set by {', '.join(setting.where for setting in about)})" if about else ""
 
 
 def _is_about(message: str, setting: Setting) -> bool:
@@ -124,6 +118,6 @@ def _words(setting: Setting, ctx: click.Context) -> list[str]:
     if option.count:
         return []
     if option.multiple and isinstance(value, str):
-        value = option.type.split_envvar_value(value)
-    texts = value if isinstance(value, list | tuple) else [str(value)]
+        value = list(option.type.split_envvar_value(value))
+    texts = value if isinstance(value, list) else [str(value)]
     return [word for text in texts for word in (flag_of(option), text)]

@@ -75,7 +75,7 @@ class TerminalListener(Listener):
     def __init__(self, quiet: bool = False) -> None:
         self._console = Console(stderr=True, quiet=quiet)
         # A bar moves the cursor, which is nothing for a file, whoever asks for colours.
-        shown = sys.stderr.isatty() and not self._console.is_dumb_terminal
+        shown = self._console.file.isatty() and not self._console.is_dumb_terminal
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
