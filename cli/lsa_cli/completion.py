@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.shell_completion import (
@@ -115,17 +116,28 @@ _WORDS: dict[str, Callable[[], Iterable[str]]] = {
 }
 
 
-def prepare(group: click.Command) -> None:
-    """Let a shell be answered: with this module's script for bash, and what options of the group take."""
+Command = TypeVar("Command", bound=click.Command)
+
+
+def answering(group: Command) -> Command:
+    """The group as it answers a shell: with this module's script for bash."""
     add_completion_class(Bash)
-    offer(group)
+    return offering(group)
 
 
-def offer(command: click.Command) -> None:
-    """Let each parameter of a command offer what it takes. In a process that answers a shell and then ends."""
-    for parameter in command.params:
-        if not (isinstance(parameter, click.Option) and (parameter.is_flag or parameter.count)):
-            parameter.type = _Offering(parameter.type)
+def offering(command: Command) -> Command:
+    """The same command with parameters that offer what they take; that which was given stays as it is."""
+    found = copy.copy(command)
+    found.params = [_offering(parameter) for parameter in command.params]
+    return found
+
+
+def _offering(parameter: click.Parameter) -> click.Parameter:
+    if isinstance(parameter, click.Option) and (parameter.is_flag or parameter.count):
+        return parameter
+    found = copy.copy(parameter)
+    found.type = _Offering(parameter.type)
+    return found
 
 
 class _Offering(ParamType):

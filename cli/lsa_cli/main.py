@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TextIO
 import click
 
 from lsa_cli.checks import prepare_check
+from lsa_cli.option_kinds import options_of
 from lsa_cli.processes import is_first_here, is_first_process
 from lsa_cli.settings import apply_settings, origin_of
 from lsa_cli.settings_file import find_settings
@@ -101,9 +102,9 @@ class LazyGroup(click.Group):
             raise click.UsageError(f"no command {cmd_name!r}; {hint}", ctx)
         command = load(cmd_name)
         if ctx.resilient_parsing:
-            from lsa_cli.completion import offer  # a shell asks, once
+            from lsa_cli.completion import offering  # a shell asks, once
 
-            offer(command)
+            return offering(command)
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
@@ -196,6 +197,8 @@ def _configure(ctx: click.Context, name: str, arguments: list[str]) -> None:
     Raises:
         DataError: A configuration file is not usable.
     """
+    if not options_of(load(name)):
+        return
     found = find_settings(ctx.params.get("config_file"))
     commands = {each: partial(load, each) for each in COMMANDS}
     apply_settings(ctx, name, load(name), arguments, found.file, commands)
@@ -216,11 +219,9 @@ def main() -> NoReturn:
     ending = ending_in_order() if is_first_process() else nullcontext()
     try:
         with ending:
-            if _COMPLETING in os.environ:
-                from lsa_cli.completion import prepare  # a shell asks, once
-
-                prepare(cli)
-            result = cli.main(prog_name="lsa-onnx", standalone_mode=False, complete_var=_COMPLETING)
+            result = _group().main(
+                prog_name="lsa-onnx", standalone_mode=False, complete_var=_COMPLETING
+            )
             sys.stdout.flush()
     except LsaError as error:
         _fail_alike(str(error), error.exit_code)
@@ -237,6 +238,15 @@ def main() -> NoReturn:
     except OSError as error:
         _fail_system(error)
     sys.exit(result if isinstance(result, int) else 0)
+
+
+def _group() -> click.Group:
+    """All commands; where a shell asks what to offer, with answers to that."""
+    if _COMPLETING not in os.environ:
+        return cli
+    from lsa_cli.completion import answering  # nobody else waits for it
+
+    return answering(cli)
 
 
 def fail(message: str, exit_code: int) -> NoReturn:

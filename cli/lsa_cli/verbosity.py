@@ -76,7 +76,8 @@ def _attach(
         logger.removeHandler(handler)
         logger.setLevel(before)
 
-    ctx.call_on_close(detach)
+    # That of the command is not closed where its other options are refused.
+    ctx.find_root().call_on_close(detach)
 
 
 class _Handler(logging.Handler):
