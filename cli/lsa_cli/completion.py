@@ -17,13 +17,13 @@ from click.shell_completion import (
 )
 
 from lsa_cli.option_kinds import Kind, kind_of
-from lsa_cli.options import ParamType
 
 if TYPE_CHECKING:
     Item = CompletionItem[str]
+    ParamType = click.ParamType[Any]
 else:
     # Generic for type checkers only, in the older releases of click.
-    Item = CompletionItem
+    Item, ParamType = CompletionItem, click.ParamType
 
 # Set, it makes the program answer a shell: click's own name for it.
 VARIABLE = "_LSA_ONNX_COMPLETE"

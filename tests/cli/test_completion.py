@@ -73,13 +73,14 @@ def test_words(ask: Ask) -> None:
 
 
 def test_files(ask: Ask, here: Path) -> None:
-    for name in ("m.onnx", "m2.ONNX", "m.npz", "m.txt", "m.json"):
+    for name in ("z.onnx", "z2.ONNX", "z.npz", "z.txt", "z.json"):
         (here / name).touch()
-    (here / "m.folder.onnx").mkdir()
-    assert ask("lsa-onnx scan m") == ["plain,m.onnx", "plain,m2.ONNX", "dir,m"]
-    assert ask("lsa-onnx scan m.onnx --data m") == ["plain,m.npz", "dir,m"]
-    assert ask(f"lsa-onnx scan {here}/m.o") == [f"plain,{here}/m.onnx", f"dir,{here}/m.o"]
-    assert ask("lsa-onnx scan none/m") == ["dir,none/m"]
+    (here / "z.folder.onnx").mkdir()
+    assert ask("lsa-onnx scan z") == ["plain,z.onnx", "plain,z2.ONNX", "dir,z"]
+    assert ask("lsa-onnx scan z.onnx --data z") == ["plain,z.npz", "dir,z"]
+    assert ask(f"lsa-onnx scan {here}/z.o") == [f"plain,{here}/z.onnx", f"dir,{here}/z.o"]
+    assert ask("lsa-onnx scan none/z") == ["dir,none/z"]
+    assert ask("lsa-onnx scan z.onnx --json z") == ["plain,z.json", "dir,z"]
 
 
 def test_nothing_is_read_and_nothing_fails(ask: Ask, here: Path) -> None:
@@ -114,9 +115,9 @@ def test_a_real_bash(here: Path) -> None:
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m lsa_cli "$@"\n', "utf-8")
     program.chmod(0o755)
-    (here / "only one.onnx").touch()
+    (here / "only one.toml").touch()
     (here / "sub folder").mkdir()
-    (here / "sub folder" / "inner.onnx").touch()
+    (here / "sub folder" / "inner.toml").touch()
     environment = os.environ | {
         "PYTHONPATH": PATH, "PATH": f"{program.parent}:{os.environ['PATH']}", "PS1": "$ ", "TERM": "dumb",
     }  # fmt: skip
@@ -129,9 +130,9 @@ def test_a_real_bash(here: Path) -> None:
     try:
         typed(master, 'eval "$(lsa-onnx completion bash)"; echo rea""dy\n', "ready")
         typed(master, "echo lsa; lsa-onnx lay\t", "lsa-onnx layers ")
-        typed(master, "only\t", "only\\ one.onnx ")
-        typed(master, "\x15lsa-onnx scan sub\t", "sub\\ folder/")
-        typed(master, "\x15lsa-onnx scan --decision bi\t", "--decision binary ")
+        typed(master, "\x15lsa-onnx --config-file on\t", "only\\ one.toml ")
+        typed(master, "\x15lsa-onnx --config-file sub\t", "sub\\ folder/")
+        typed(master, "inn\t", "inner.toml ")
     finally:
         os.close(master)
         shell.kill()
