@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -85,18 +86,21 @@ def origin_of(error: LsaError | click.UsageError, ctx: click.Context) -> str:
     """Who set what an error is about, as the end of its line; nothing where a flag did."""
     running: click.Context | None = ctx.meta.get(_RUNNING)
     told = [] if running is None else told_elsewhere(running)
+    typed = " ".join(ctx.meta.get(_ARGUMENTS, ()))
     if isinstance(error, click.BadParameter) and error.param is not None:
         about = [setting for setting in told if setting.option is error.param]
     else:
-        about = [setting for setting in told if _is_about(str(error), setting)]
+        about = [setting for setting in told if _is_about(str(error), setting, typed)]
     return f" (set by {', '.join(setting.where for setting in about)})" if about else ""
 
 
-def _is_about(message: str, setting: Setting) -> bool:
-    words = message.replace("'", " ").replace(":", " ").replace(";", " ").split()
+def _is_about(message: str, setting: Setting, typed: str) -> bool:
+    """Whether a message names the flag, or the value where the words of the command line do not have it."""
+    if flag_of(setting.option) in re.findall(r"--[\w-]+", message):
+        return True
     values = setting.value if isinstance(setting.value, list) else [setting.value]
-    named = any(isinstance(value, str) and repr(value) in message for value in values)
-    return named or flag_of(setting.option) in words
+    texts = [value for value in values if isinstance(value, str) and value not in typed]
+    return any(repr(text) in message for text in texts)
 
 
 def command_line() -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from lsa_cli.processes import is_first_here
 from lsa_onnx.report.text import visible
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -58,7 +59,7 @@ def _keep_quiet(ctx: click.Context, _param: click.Parameter, value: bool) -> boo
 
 def _listen(ctx: click.Context, _param: click.Parameter, level: int) -> bool:
     """Let what the packages log appear on stderr until the command ends."""
-    if level > 0 and not ctx.resilient_parsing:
+    if level > 0 and is_first_here() and not ctx.resilient_parsing:
         handler = _Handler(ctx)
         for name in _LOGGERS:
             _attach(ctx, logging.getLogger(name), handler, _LEVELS[min(level, 2)])

@@ -159,6 +159,15 @@ def test_errors_name_the_variable(
     assert "set by" not in cli("scan", model.name, "--samples", "few").line
 
 
+def test_an_error_about_one_option_is_not_put_on_another(cli: Cli, model: Path, here: Path) -> None:
+    (here / "lsa-onnx.toml").write_text('labels = "none"\nsplit = "x.npz"\n', "utf-8")
+    for words in (["--perturbed", "x.npz"], ["--perturb-at", "none"], ["--perturb-at=none"]):
+        done = cli("scan", model.name, *words)
+        assert done.code in {2, 3}
+        assert words[-1].rpartition("=")[2] in done.line
+        assert "set by" not in done.line
+
+
 def test_help_is_there_whatever_the_file_says(cli: Cli, here: Path) -> None:
     (here / "lsa-onnx.toml").write_text("no toml at all", "utf-8")
     assert cli("scan", "--help").code == 0
