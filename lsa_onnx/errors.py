@@ -6,7 +6,10 @@ not an ``LsaError`` is a defect of this tool and keeps its traceback.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from lsa_onnx.report.document import Report
 
 
 class LsaError(Exception):
@@ -46,3 +49,14 @@ class UnsafeModelError(LsaError):
     """The model file reaches outside its own folder, or harms the process that opens it: exit code 5."""
 
     exit_code = 5
+
+
+class ScanInterrupted(KeyboardInterrupt):
+    """A scan was interrupted when it had scored some samples; ``report`` is what came of them.
+
+    It is a ``KeyboardInterrupt``, not an ``LsaError``: who does not want the report has nothing to do.
+    """
+
+    def __init__(self, report: Report) -> None:
+        super().__init__("interrupted")
+        self.report = report

@@ -68,8 +68,7 @@ class Scores:
     def add(
         self,
         sums: SumsOfSquares,
-        x: NDArray[Any],
-        x_adv: NDArray[Any],
+        change: Array,
         weights: Array,
         executions: Mapping[int, ExecutionSums] | None = None,
     ) -> None:
@@ -77,12 +76,10 @@ class Scores:
 
         Args:
             sums: What the twin returned for it, shape (n, layers).
-            x: Clean inputs in units of the declared range, shape (n, ...).
-            x_adv: Perturbed inputs, likewise.
+            change: How far the inputs moved, as ``input_change`` says it, shape (n, 3).
             weights: Bootstrap weights, shape (n, RESAMPLES).
             executions: What each execution gave, of the layers that a body makes.
         """
-        change = input_change(x, x_adv)
         self._input.add(change, weights)
         ran = np.ones(sums.clean.shape, np.bool_)
         for index, executed in (executions or {}).items():
@@ -200,7 +197,7 @@ def input_change(x: NDArray[Any], x_adv: NDArray[Any]) -> Array:
     """‖Δx‖₂, ‖Δx‖∞ and ‖Δx‖₂ / ‖x‖₂ per sample, shape (n, 3); the last NaN or ∞ where x is 0.
 
     Args:
-        x: Clean inputs, shape (n, ...).
+        x: Clean inputs in units of the declared range, shape (n, ...).
         x_adv: Perturbed inputs, likewise.
     """
     rows, perturbed = x.reshape(len(x), -1), x_adv.reshape(len(x), -1)

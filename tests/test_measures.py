@@ -46,7 +46,7 @@ def scored(
     for start in range(0, len(a), batch):
         part = slice(start, start + batch)
         weights = bootstrap_weights(0, start, start + len(x[part]))
-        scores.add(sums_of(a[part], b[part]), x[part], x_adv[part], weights)
+        scores.add(sums_of(a[part], b[part]), input_change(x[part], x_adv[part]), weights)
     named = layers or [info(f"l{index}") for index in range(a.shape[1])]
     return scores.layer_scores(named, eta, top_k)
 
@@ -100,7 +100,8 @@ def test_the_cosine_is_accurate_when_the_sums_are_single_precision(change: float
     b = a + change * rng.normal(size=a.shape)
     scores = Scores([500])
     sums = sums_of(a, b, np.float32)
-    scores.add(sums, np.ones((200, 2)), np.zeros((200, 2)), bootstrap_weights(0, 0, 200))
+    moved = input_change(np.ones((200, 2)), np.zeros((200, 2)))
+    scores.add(sums, moved, bootstrap_weights(0, 0, 200))
     (score,) = scores.layer_scores([info("l0")], 0.0, None)
     unit_a, unit_b = (v[:, 0] / np.linalg.norm(v[:, 0], axis=1, keepdims=True) for v in (a, b))
     # 1 − cosine = ‖u − v‖² / 2 for unit vectors, without cancellation.
@@ -275,7 +276,7 @@ def test_the_mvl_list_by_eta_and_by_rank() -> None:
     a, b = movable([0.2, 0.9, 0.5], 0.0, samples=8)
     scores = Scores([1, 1, 1])
     x = np.ones((8, 2))
-    scores.add(sums_of(a, b), x, x + 1, bootstrap_weights(0, 0, 8))
+    scores.add(sums_of(a, b), input_change(x, x + 1), bootstrap_weights(0, 0, 8))
     layers = [info("a"), info("b"), info("c")]
     by_eta = scores.mvl("pgd", layers, 0.5, None)
     mu, sigma = np.mean([0.2, 0.9, 0.5]), np.std([0.2, 0.9, 0.5])
@@ -292,6 +293,6 @@ def test_nothing_defined_gives_an_empty_list_without_figures() -> None:
     scores = Scores([4])
     x = np.ones((2, 3))
     zero = np.zeros((2, 1, 4))
-    scores.add(sums_of(zero, zero), x, x, bootstrap_weights(0, 0, 2))
+    scores.add(sums_of(zero, zero), input_change(x, x), bootstrap_weights(0, 0, 2))
     found = scores.mvl("salt", [info("a")], 0.1, None)
     assert (found.layers, found.mu, found.sigma, found.threshold) == ([], None, None, None)

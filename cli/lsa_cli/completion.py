@@ -37,6 +37,7 @@ _ENDINGS = {
     "labels": _ARCHIVES,
     "perturbed": _ARCHIVES,
     "save_adversarial": (".npz",),
+    "records": (".npz",),
     "report": (".json",),
     "json": (".json",),
     "html": (".html",),

@@ -26,6 +26,7 @@ from lsa_onnx.errors import LsaError
 # onnxruntime).
 COMMANDS = {
     "scan": ("lsa_cli.commands.scan", "Score every layer and name the most vulnerable ones."),
+    "merge": ("lsa_cli.commands.merge", "Put the shards of a scan together, to the last bit."),
     "evaluate": ("lsa_cli.commands.evaluate", "Robust accuracy under attacks, by strength."),
     "landscape": ("lsa_cli.commands.landscape", "How the loss bends around samples, or weights."),
     "decision-boundary": (
@@ -180,7 +181,7 @@ class LazyGroup(click.Group):
 def cli(config_file: str | None) -> None:
     """Audit a deployed ONNX model: which layers does a perturbation move most?
 
-    Every option may also stand in a file, or in a variable LSA_ONNX_OPTION or LSA_ONNX_COMMAND_OPTION;
+    Options may also stand in a file, or in a variable LSA_ONNX_OPTION or LSA_ONNX_COMMAND_OPTION;
     `lsa-onnx doctor` shows what is set, and where.
     """
 

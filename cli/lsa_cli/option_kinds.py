@@ -31,6 +31,7 @@ _WRITTEN = frozenset(
         "page",
         "page_path",
         "plot",
+        "records",
         "save_adversarial",
         "work",
     }
@@ -42,7 +43,7 @@ _PLAIN = frozenset(
         "extent", "gamma", "gamma_schedule", "inner", "keep", "label_smoothing", "layers", "layout",
         "max_clean_drop", "max_memory_bytes", "mean", "mvl", "norm", "objective", "optimizer", "perturb",
         "perturb_at", "perturbations", "precision", "proposals", "range_", "rows", "scale", "schedule", "score",
-        "search", "seeds", "split", "std", "step_size", "verify_attack", "warmup", "x_key", "y_key"
+        "search", "seeds", "shard", "split", "std", "step_size", "verify_attack", "warmup", "x_key", "y_key"
     }
 )  # fmt: skip
 

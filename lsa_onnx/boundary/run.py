@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lsa_onnx._version import __version__
+from lsa_onnx.accounts.cautions import data_cautions
 from lsa_onnx.attacks import check_eps, parse_eps
 from lsa_onnx.boundary.options import BoundaryOptions
 from lsa_onnx.boundary.plane import all_points, lay_grid, region, require_two_features
@@ -16,7 +17,6 @@ from lsa_onnx.prediction import Head, required_head
 from lsa_onnx.report.boundary import Boundary, Region
 from lsa_onnx.report.sections import ReportWarning
 from lsa_onnx.runtime.devices import resolve_device
-from lsa_onnx.scanning.cautions import data_cautions
 from lsa_onnx.scanning.listener import Listener
 from lsa_onnx.scanning.subject import Subject, open_subject
 

@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lsa_onnx.accounts.attack_checks import Attempt
+from lsa_onnx.accounts.ledger import Ledger
+from lsa_onnx.accounts.shares import all_classes, share_of
 from lsa_onnx.attacks import Attack
 from lsa_onnx.errors import ModelError
 from lsa_onnx.evaluation.gathering import Places, full_batches
 from lsa_onnx.evaluation.strengths import Series, Strength
 from lsa_onnx.report.evaluation import AttackAtEps
 from lsa_onnx.scanning.adversary import Adversary
-from lsa_onnx.scanning.attack_checks import Attempt
-from lsa_onnx.scanning.clean import CleanRun, all_classes, share_of
+from lsa_onnx.scanning.clean import CleanRun
 from lsa_onnx.scanning.deployed import Deployed
 from lsa_onnx.scanning.keeping import Keeper
-from lsa_onnx.scanning.ledger import Ledger
 from lsa_onnx.scanning.listener import Listener
 from lsa_onnx.scanning.subject import Subject
 
@@ -114,13 +115,14 @@ def _places(bench: Bench, attack: Attack, predicted: Classes) -> Places:
 
 def _gradients(bench: Bench, attack: Attack) -> Ledger:
     """What gradients at clean inputs are like, which does not depend on ε."""
-    ledger = Ledger(attack, bench.adversary, bench.clean)
+    ledger = Ledger()
     if not attack.needs_gradient:
         return ledger
     everything = np.arange(len(bench.classes), dtype=np.int64)
     bench.listener.begin(f"{attack.algorithm} gradients", len(everything))
     for gathered in full_batches(bench.adversary, attack, everything, bench.at_once):
-        ledger.add(gathered.batch, None)
+        found = bench.adversary.diagnose(attack, gathered.batch)
+        ledger.add(None, found.saturated, found.flat)
         bench.listener.advance(len(gathered.batch.x))
     return ledger
 

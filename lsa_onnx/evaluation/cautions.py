@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
+from lsa_onnx.accounts.attack_checks import Attempt, check_attempts, check_curve
+from lsa_onnx.accounts.cautions import RANDOM_OUTPUTS, chance_cautions, data_cautions
 from lsa_onnx.report.document import Accuracy, DataSection, ReportWarning
-from lsa_onnx.scanning.attack_checks import Attempt, check_attempts, check_curve
-from lsa_onnx.scanning.cautions import RANDOM_OUTPUTS, chance_cautions, data_cautions
 
 
 def evaluation_cautions(

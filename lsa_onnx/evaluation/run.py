@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lsa_onnx._version import __version__
+from lsa_onnx.accounts.cautions import one_class_doubts
+from lsa_onnx.accounts.shares import require_accuracy, share_of
 from lsa_onnx.attacks import Attack
 from lsa_onnx.errors import ModelError
 from lsa_onnx.evaluation.attacking import Bench, Outcome, attacked
@@ -20,17 +22,15 @@ from lsa_onnx.prediction import Head, required_head
 from lsa_onnx.report.evaluation import AttackSummary, Evaluation, EvaluationRun
 from lsa_onnx.runtime.devices import Device, resolve_device
 from lsa_onnx.scanning.adversary import open_adversary
-from lsa_onnx.scanning.assemble import data_section, environment, input_section, model_section
 from lsa_onnx.scanning.choosing import attack_doubts
 from lsa_onnx.scanning.clean import (
     declared_classes,
-    one_class_doubts,
-    require_accuracy,
+    read_as_logit,
     require_known_labels,
     run_clean,
-    share_of,
 )
 from lsa_onnx.scanning.deployed import Deployed
+from lsa_onnx.scanning.describe import data_section, environment, input_section, model_section
 from lsa_onnx.scanning.instrument import Running, lay_batches
 from lsa_onnx.scanning.keeping import open_keeper
 from lsa_onnx.scanning.listener import Listener
@@ -180,7 +180,7 @@ def _document(
             width=subject.spec.width,
             series=series,
             doubts=[
-                *one_class_doubts(head, bench.clean),
+                *one_class_doubts(read_as_logit(head), bench.classes),
                 *attack_doubts(strongest, bench.adversary),
             ],
             repeatable=bench.clean.repeatable,

@@ -109,6 +109,7 @@ class Dataset:
         notes: what was done to the data, for the report.
         extra: further model inputs by name, of the same selection.
         whole: model inputs without samples, by name: one value for all.
+        stored_shape: shape of one sample in the source, where it was an array; ``None`` else.
     """
 
     def __init__(
@@ -127,6 +128,7 @@ class Dataset:
         extra: Mapping[str, RowSource] | None = None,
         whole: Mapping[str, Array] | None = None,
         synthetic: bool = False,
+        stored_shape: tuple[int, ...] | None = None,
     ) -> None:
         self._samples = samples
         self.extra = dict(extra or {})
@@ -142,6 +144,7 @@ class Dataset:
         self.labels = labels
         self.classes = None if classes is None else list(classes)
         self.notes = list(notes)
+        self.stored_shape = stored_shape
 
     def __len__(self) -> int:
         return len(self._samples)

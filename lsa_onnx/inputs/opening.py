@@ -143,6 +143,7 @@ def _open_arrays(request: Request, kind: Kind) -> Dataset:
         ],
         extra={name: array.select(index) for name, array in found.extra.items()},
         whole=whole,
+        stored_shape=rows.data.shape[1:],
     )
 
 

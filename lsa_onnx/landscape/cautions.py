@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from lsa_onnx.accounts.cautions import (
+    RANDOM_OUTPUTS,
+    chance_cautions,
+    data_cautions,
+    one_class_doubts,
+)
 from lsa_onnx.landscape.opening import Opened, shared_data
 from lsa_onnx.landscape.surface import Drawn, Sheet
 from lsa_onnx.report.landscape import Surface
 from lsa_onnx.report.sections import ReportWarning
-from lsa_onnx.scanning.cautions import RANDOM_OUTPUTS, chance_cautions, data_cautions
-from lsa_onnx.scanning.clean import class_count, one_class_doubts
+from lsa_onnx.scanning.clean import class_count, read_as_logit
 
 # Shares of samples from which on it is worth a word.
 _VANISHED_SHARE = 0.01
@@ -37,7 +42,7 @@ def model_cautions(opened: Sequence[Opened]) -> list[ReportWarning]:
     for each in opened:
         own = list(chance_cautions(each.clean.accuracy, class_count(each.head, each.clean)))
         own += [] if each.clean.repeatable else [RANDOM_OUTPUTS]
-        own += one_class_doubts(each.head, each.clean)
+        own += one_class_doubts(read_as_logit(each.head), each.clean.classes)
         found += _named(each, opened, own)
     return found
 

@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lsa_onnx.accounts.shares import require_accuracy
 from lsa_onnx.errors import DataError
 from lsa_onnx.prediction import Decision, Head, model_head
 from lsa_onnx.report.sections import DataSection, InputSection, ModelSection
 from lsa_onnx.runtime.devices import Device
-from lsa_onnx.scanning.assemble import data_section, input_section, model_section
 from lsa_onnx.scanning.clean import (
     CleanRun,
     declared_classes,
-    require_accuracy,
     require_known_labels,
     run_clean,
 )
 from lsa_onnx.scanning.deployed import Deployed
+from lsa_onnx.scanning.describe import data_section, input_section, model_section
 from lsa_onnx.scanning.instrument import Running, lay_batches
 from lsa_onnx.scanning.listener import Listener
 from lsa_onnx.scanning.options import SubjectOptions

@@ -78,6 +78,8 @@ def _print_verdict(report: Report, paint: Painter) -> None:
             "SYNTHETIC DATA: random inputs, these figures say nothing about real ones",
             "bold yellow",
         )
+    if report.shard is not None:
+        paint.line(view.shard_line(report.shard), "bold yellow")
     paint.line(visible(report.verdict.headline), style.get(report.verdict.status, "bold yellow"))
     for detail in report.verdict.details:
         paint.line(visible(detail))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         NotScored,
         PerturbationResult,
         Report,
+        Shard,
     )
 
 _STEPS_SHOWN = 4
@@ -162,6 +163,15 @@ def mvl_rule(mvl: MvlList) -> str:
 def reasons(not_scored: Iterable[NotScored]) -> list[tuple[str, int]]:
     """Each reason and how many tensors have it, the most frequent first."""
     return Counter(text.visible(item.reason) for item in not_scored).most_common()
+
+
+def shard_line(shard: Shard) -> str:
+    """Which part of the samples a report is of."""
+    samples = f"samples {shard.start + 1:,} to {shard.stop:,} of {shard.total:,}"
+    return (
+        f"This is shard {shard.number} of {shard.count}: {samples}. `lsa-onnx merge` makes the report of all "
+        "shards."
+    )
 
 
 def observer_line(report: Report) -> str:

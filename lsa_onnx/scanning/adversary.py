@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lsa_onnx.accounts import AttackFacts
+from lsa_onnx.accounts.frame import Labels
 from lsa_onnx.attacks import Attack, Batch
 from lsa_onnx.attacks.oracle import Goal, Oracle
 from lsa_onnx.errors import DataError, ModelError
@@ -24,7 +26,6 @@ from lsa_onnx.scanning.options import AttackOptions
 from lsa_onnx.scanning.subject import Subject
 
 Array = NDArray[Any]
-Labels = Literal["given", "predicted", "none"]
 
 OBJECTIVES = ("ce", "margin", "dlr", "kl", "output", "layer:TENSOR")
 # Below this many classes the DLR loss is not defined; the margin is what it scales.
@@ -57,7 +58,8 @@ class Adversary:
         plan: How the model is run.
         head: How a class is read, ``None`` for models without.
         classes: Number of classes, where it is known.
-        predicted: The model's clean predictions, shape (samples,): labels where there are none.
+        predicted: The model's clean predictions, shape (samples,): labels where there are none. Those of
+            samples that were not run are −1.
         source: Makes oracles.
     """
 
@@ -145,11 +147,24 @@ class Adversary:
             self.subject.channel_axis,
         )
 
+    def facts(self, attack: Attack) -> AttackFacts:
+        """What a report says of ``attack``."""
+        return AttackFacts(
+            norm=attack.norm,
+            eps=attack.eps,
+            objective=attack.objective or self.default,
+            labels=self.labels,
+            white_box=attack.needs_gradient,
+            noise="random signs" if attack.norm == "linf" else "a random direction",
+        )
+
     def diagnose(self, attack: Attack, batch: Batch) -> Diagnosis:
-        """What gradients at the clean inputs of ``batch`` are like, for a white-box ``attack``.
+        """What gradients at the clean inputs of ``batch`` are like; nothing is known for a black-box attack.
 
         They do not depend on ε, so attacks of one objective share the answer.
         """
+        if not attack.needs_gradient:
+            return Diagnosis(None, None)
         objective = self.objective(attack.objective)
         if objective.kind not in CLASS_KINDS:
             return Diagnosis(None, None)
@@ -215,6 +230,15 @@ class Adversary:
         return goal
 
 
+def _placed(clean: CleanRun, total: int) -> NDArray[np.int64] | None:
+    """The clean predictions at their positions among all ``total`` samples."""
+    if clean.classes is None or len(clean.classes) == total:
+        return clean.classes
+    found = np.full(total, -1, np.int64)
+    found[clean.start : clean.start + len(clean.classes)] = clean.classes
+    return found
+
+
 def open_adversary(
     subject: Subject,
     plan: BatchPlan,
@@ -249,7 +273,9 @@ def open_adversary(
         budget_bytes=options.budget_bytes,
     )
     classes = class_count(head, clean) or declared_classes(subject, head)
-    adversary = Adversary(subject, plan, head, classes, clean.classes, source)
+    adversary = Adversary(
+        subject, plan, head, classes, _placed(clean, len(subject.dataset)), source
+    )
     if options.objective is not None:
         adversary.objective(options.objective)
     return adversary

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lsa_onnx.errors import DataError, GateFailed
+from lsa_onnx.accounts.shares import accuracy_of, all_classes
+from lsa_onnx.errors import DataError
 from lsa_onnx.prediction import Head, predicted_classes
-from lsa_onnx.report.document import Accuracy, ReportWarning
+from lsa_onnx.report.document import Accuracy
 from lsa_onnx.rewrite.names import separate_names
 from lsa_onnx.rewrite.shapes import KnownShapes
 from lsa_onnx.runtime.devices import Device
@@ -20,7 +21,6 @@ from lsa_onnx.scanning.deployed import Deployed
 from lsa_onnx.scanning.listener import Listener
 from lsa_onnx.scanning.rows import join_rows, same_shape
 from lsa_onnx.scanning.subject import Subject
-from lsa_onnx.statistics import wilson_interval
 
 Array = NDArray[Any]
 
@@ -35,11 +35,12 @@ class CleanRun:
     """What the untouched model says of the clean samples.
 
     Attributes:
-        classes: Predicted class of each sample, shape (samples,); ``None`` for a model without.
+        classes: Predicted class of each sample, shape (n,); ``None`` for a model without.
         accuracy: On the labels, ``None`` without labels or classes.
         outputs: Output name → values of the first ``kept`` samples, shape (kept, ...).
         kept: How many samples those are.
         repeatable: Whether a second run on the first samples gave the same.
+        start: Position of the first sample in the selection; all of this is counted from there.
     """
 
     classes: NDArray[np.int64] | None
@@ -47,6 +48,7 @@ class CleanRun:
     outputs: dict[str, Array]
     kept: int
     repeatable: bool = True
+    start: int = 0
 
 
 def run_clean(
@@ -57,6 +59,7 @@ def run_clean(
     *,
     one_by_one: bool,
     listener: Listener,
+    span: range | None = None,
 ) -> CleanRun:
     """Run the model file itself, as it would be deployed, over all clean samples.
 
@@ -67,20 +70,21 @@ def run_clean(
         batch: Samples to read at a time, and per run where the model's batch is free.
         one_by_one: A run's whole output belongs to one sample (native mode).
         listener: Told of progress.
+        span: Positions of the samples, whole batches; all by default.
 
     Raises:
         DataError: A label is not one of the model's classes, or one score per sample is to tell two classes
             apart and the output holds another number.
     """
     deployed = Deployed(subject, head, device, one_by_one=one_by_one)
-    total = len(subject.dataset)
-    kept, repeatable = _Kept(), True
+    span = range(len(subject.dataset)) if span is None else span
+    kept, repeatable = _Kept(span.start), True
     classes: list[NDArray[np.int64] | None] = []
-    listener.begin("clean", total)
-    for start in range(0, total, batch):
-        feeds, labels = subject.feeds(start, min(start + batch, total))
+    listener.begin("clean", len(span))
+    for start in span[::batch]:
+        feeds, labels = subject.feeds(start, min(start + batch, span.stop))
         outputs = deployed.run(feeds)
-        if start == 0:
+        if start == span.start:
             repeatable = _same(outputs, deployed.run(feeds))
         classes.append(predicted_classes(head, outputs) if head else None)
         if head is not None and head.binary and classes[-1] is None:
@@ -91,8 +95,9 @@ def run_clean(
         kept.offer(outputs, count)
         listener.advance(count)
     found = all_classes(classes)
-    accuracy = accuracy_of(found, subject.dataset.labels)
-    return CleanRun(found, accuracy, kept.joined(), kept.samples, repeatable)
+    labels = subject.dataset.labels
+    accuracy = accuracy_of(found, None if labels is None else labels[span.start : span.stop])
+    return CleanRun(found, accuracy, kept.joined(), kept.samples, repeatable, span.start)
 
 
 def _same(first: dict[str, Array], second: dict[str, Array]) -> bool:
@@ -104,25 +109,28 @@ def _same(first: dict[str, Array], second: dict[str, Array]) -> bool:
     )
 
 
-def all_classes(parts: Sequence[NDArray[np.int64] | None]) -> NDArray[np.int64] | None:
-    """The classes of all samples, shape (samples,); ``None`` unless every batch had them."""
-    known = [part for part in parts if part is not None]
-    return np.concatenate(known) if known and len(known) == len(parts) else None
-
-
 class _Kept:
-    """The outputs of the first samples: whole batches, until ``_KEPT_BYTES`` are reached."""
+    """The outputs of the first samples: whole batches, until ``_KEPT_BYTES`` are reached.
 
-    def __init__(self) -> None:
+    The samples ``before`` the first one that is offered count as if they were as large as that: the shards
+    of a scan then keep what the whole scan would.
+    """
+
+    def __init__(self, before: int) -> None:
         self.samples = 0
+        self._before = before
         self._batches: list[dict[str, Array]] = []
-        self._bytes = 0
+        self._bytes: int | None = None
         self._full = False
 
     def offer(self, outputs: dict[str, Array], samples: int) -> None:
         """Keep a batch, unless an earlier one was the last to fit."""
         size = sum(value.nbytes for value in outputs.values())
-        self._full = self._full or bool(self._batches and self._bytes + size > _KEPT_BYTES)
+        if self._bytes is None:
+            self._bytes = self._before * size // samples
+            # What was kept is asked for its shapes, even where it is nothing.
+            self._batches.append({name: value[:0] for name, value in outputs.items()})
+        self._full = self._full or bool(self._bytes and self._bytes + size > _KEPT_BYTES)
         if not self._full:
             self._batches.append(outputs)
             self._bytes += size
@@ -149,51 +157,9 @@ def _scored_classes(head: Head, scores: Array) -> int | None:
     return int(np.prod(scores.shape[1:]))
 
 
-def one_class_doubts(head: Head | None, clean: CleanRun) -> list[ReportWarning]:
-    """Whether a score that is read as a logit may be a probability: all of those are above 0."""
-    classes = clean.classes
-    if head is None or not head.binary or head.threshold or classes is None or not classes.all():
-        return []
-    return [
-        ReportWarning(
-            "one-class-only",
-            f"All {len(classes)} clean samples are read as class 1, with scores above 0: if {head.output!r} is a "
-            "probability, no Sigmoid was found behind it; have the model return the logit.",
-        )
-    ]
-
-
-def accuracy_of(classes: Array | None, labels: Array | None) -> Accuracy | None:
-    """Share of ``classes`` that equal ``labels``, both of shape (n,); ``None`` without either."""
-    if classes is None or labels is None:
-        return None
-    return share_of(int((classes == labels).sum()), len(labels))
-
-
-def share_of(hits: int, n: int) -> Accuracy:
-    """``hits`` of ``n`` > 0 samples with the 95 % Wilson interval."""
-    return Accuracy(hits / n, n, wilson_interval(hits, n))
-
-
-def require_accuracy(accuracy: Accuracy | None, expected: float | None) -> None:
-    """The gate of ``--expect-accuracy``.
-
-    Raises:
-        DataError: There is nothing to compare.
-        GateFailed: The accuracy is lower.
-    """
-    if expected is None:
-        return
-    if accuracy is None:
-        raise DataError(
-            f"--expect-accuracy {expected:g} needs labels and a model that predicts classes; "
-            "give --labels, --decision binary where one score tells two classes apart, or leave it out"
-        )
-    if accuracy.value < expected:
-        raise GateFailed(
-            f"clean accuracy {accuracy.value:.4f} on {accuracy.n} samples is below the expected "
-            f"{expected:g}; check --range, --mean, --std, --layout and the labels"
-        )
+def read_as_logit(head: Head | None) -> str | None:
+    """The output that is read as one logit per sample, if any: it might be a probability."""
+    return head.output if head is not None and head.binary and not head.threshold else None
 
 
 def require_known_labels(labels: Array, classes: int) -> None:

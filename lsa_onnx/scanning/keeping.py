@@ -34,15 +34,17 @@ class Keeper:
     inputs are called ``x_adv``, which is what ``--perturbed`` looks for.
     """
 
-    def __init__(self, subject: Subject, path: Path) -> None:
+    def __init__(self, subject: Subject, path: Path, span: range | None = None) -> None:
         """Start with nothing; until ``save``, files go to the private folder of the subject's model.
 
         Args:
             subject: Model and data.
             path: The npz.
+            span: Positions of the samples; all by default.
         """
         self._subject = subject
         self._path = path
+        self._span = range(len(subject.dataset)) if span is None else span
         self._arrays: dict[str, Array] = {}
         self._predicted: dict[str, Array] = {}
 
@@ -70,12 +72,11 @@ class Keeper:
             x_adv: What the attack made, shape (n, ...).
             predicted: The class that the untouched model sees in each, shape (n,).
         """
-        self._array(attack)[positions] = x_adv
+        rows = positions - self._span.start
+        self._array(attack)[rows] = x_adv
         if predicted is not None:
-            known = self._predicted.setdefault(
-                attack, np.zeros(len(self._subject.dataset), np.int64)
-            )
-            known[positions] = predicted
+            known = self._predicted.setdefault(attack, np.zeros(len(self._span), np.int64))
+            known[rows] = predicted
 
     def save(self) -> None:
         """Write everything.
@@ -86,9 +87,10 @@ class Keeper:
         dataset, alone = self._subject.dataset, len(self._arrays) == 1
         clean = self._mapped("clean")
         self._copy_clean(clean)
-        members: dict[str, Array] = {self._name: clean, "index": dataset.selection}
+        rows = slice(self._span.start, self._span.stop)
+        members: dict[str, Array] = {self._name: clean, "index": dataset.selection[rows]}
         if dataset.labels is not None:
-            members["y"] = dataset.labels
+            members["y"] = dataset.labels[rows]
         for attack, array in self._arrays.items():
             members["x_adv" if alone else f"x_adv_{attack}"] = array
             if attack in self._predicted:
@@ -99,9 +101,10 @@ class Keeper:
                     npy_format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
     def _copy_clean(self, array: Array) -> None:
-        dataset = self._subject.dataset
-        for start in range(0, len(dataset), _ROWS):
-            array[start : start + _ROWS] = dataset.batch(start, start + _ROWS)[0]
+        first, stop = self._span.start, self._span.stop
+        for start in self._span[::_ROWS]:
+            x, _ = self._subject.dataset.batch(start, min(start + _ROWS, stop))
+            array[start - first : start - first + len(x)] = x
 
     @property
     def _name(self) -> str:
@@ -117,11 +120,13 @@ class Keeper:
     def _mapped(self, name: str) -> Array:
         dataset = self._subject.dataset
         path = self._subject.model.workspace / f"{name}.npy"
-        shape = (len(dataset), *dataset.sample_shape)
+        shape = (len(self._span), *dataset.sample_shape)
         return npy_format.open_memmap(path, "w+", dtype=dataset.dtype, shape=shape)
 
 
-def open_keeper(subject: Subject, path: Path | None, attacks: Sequence[Attack]) -> Keeper | None:
+def open_keeper(
+    subject: Subject, path: Path | None, attacks: Sequence[Attack], span: range | None = None
+) -> Keeper | None:
     """What keeps the inputs that ``attacks`` make for the npz ``path``; ``None`` without a path.
 
     Raises:
@@ -134,4 +139,4 @@ def open_keeper(subject: Subject, path: Path | None, attacks: Sequence[Attack]) 
             f"--save-adversarial {str(path)!r} has nothing to save: no attack moves an input; give "
             "an attack such as --attack pgd, and an eps above 0"
         )
-    return Keeper(subject, path)
+    return Keeper(subject, path, span)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lsa_onnx.accounts import Observed
 from lsa_onnx.prediction import Head, predicted_classes
-from lsa_onnx.report.document import ObserverCheck
 from lsa_onnx.scanning.clean import CleanRun
 from lsa_onnx.scanning.rows import same_shape
 from lsa_onnx.statistics import row_slices
@@ -17,69 +17,44 @@ from lsa_onnx.statistics import row_slices
 Array = NDArray[Any]
 
 
-class Observer:
-    """Compares the instrumented model with the clean run, batch by batch."""
+def observed(
+    clean: CleanRun, head: Head | None, start: int, outputs: Mapping[str, Array]
+) -> Observed:
+    """Hold the instrumented model's outputs for clean samples against those of the untouched one.
 
-    def __init__(self, clean: CleanRun, head: Head | None) -> None:
-        """Start with nothing.
-
-        Args:
-            clean: What the untouched model said.
-            head: How a class is read, ``None`` for models without.
-        """
-        self._clean = clean
-        self._head = head
-        self._extremes = {
-            name: (0.0, 0.0) for name, value in clean.outputs.items() if value.dtype.kind in "fiub"
-        }
-        self._flips = 0
-
-    def add(self, start: int, outputs: Mapping[str, Array]) -> None:
-        """Take in the instrumented model's outputs for clean samples.
-
-        Args:
-            start: Position of the first sample.
-            outputs: Output name → shape (n, ...). Samples whose clean outputs were not kept are
-                passed over.
-        """
-        for name, (largest, scale) in self._extremes.items():
-            deployed = self._clean.outputs[name][start:]
-            both = same_shape(deployed, outputs[name][: len(deployed)])
-            found = [_extremes(*(value[part] for value in both)) for part in _parts(*both)]
-            self._extremes[name] = (
-                max([largest, *(difference for difference, _ in found)]),
-                max([scale, *(size for _, size in found)]),
-            )
-        self._count_flips(start, outputs)
-
-    def check(self) -> ObserverCheck:
-        """What was found; relative to the largest value of the same output.
-
-        Where only one side is finite, the difference counts as that largest value (1 if that is 0):
-        a lost number must not pass for an equal one.
-        """
-        absolute = relative = 0.0
-        for largest, scale in self._extremes.values():
-            unit = scale or 1.0
-            difference = unit if np.isinf(largest) else largest
-            absolute = max(absolute, difference)
-            relative = max(relative, difference / scale if scale > 0 else float(difference > 0))
-        known = self._head is not None and self._clean.classes is not None
-        return ObserverCheck(
-            n=self._clean.kept,
-            max_absolute_difference=absolute,
-            max_relative_difference=relative,
-            label_flips=self._flips if known else None,
+    Args:
+        clean: What the untouched model said.
+        head: How a class is read, ``None`` for models without.
+        start: Position of the first sample.
+        outputs: Output name → shape (n, ...). Samples whose clean outputs were not kept are passed over.
+    """
+    place = start - clean.start
+    extremes = {}
+    for name, value in clean.outputs.items():
+        if value.dtype.kind not in "fiub":
+            continue
+        deployed = value[place:]
+        both = same_shape(deployed, outputs[name][: len(deployed)])
+        found = [_extremes(*(side[part] for side in both)) for part in _parts(*both)]
+        extremes[name] = (
+            max((difference for difference, _ in found), default=0.0),
+            max((scale for _, scale in found), default=0.0),
         )
+    return Observed(extremes, _flips(clean, head, place, outputs))
 
-    def _count_flips(self, start: int, outputs: Mapping[str, Array]) -> None:
-        kept = self._clean.kept - start
-        if self._head is None or self._clean.classes is None or kept <= 0:
-            return
-        seen = predicted_classes(self._head, outputs)
-        if seen is not None:
-            expected = self._clean.classes[start : start + min(kept, len(seen))]
-            self._flips += int((seen[: len(expected)] != expected).sum())
+
+def _flips(
+    clean: CleanRun, head: Head | None, place: int, outputs: Mapping[str, Array]
+) -> int | None:
+    """Labels that differ; ``None`` for a model without classes."""
+    if head is None or clean.classes is None:
+        return None
+    kept = max(0, clean.kept - place)
+    seen = predicted_classes(head, outputs) if kept else None
+    if seen is None:
+        return 0
+    expected = clean.classes[place : place + min(kept, len(seen))]
+    return int((seen[: len(expected)] != expected).sum())
 
 
 def _parts(first: Array, second: Array) -> list[slice]:

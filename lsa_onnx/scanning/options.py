@@ -199,6 +199,10 @@ class ScanOptions(AttackOptions):
         layers: Selectors, see ``lsa_onnx.layers.plan_layers``.
         eta: Cut-off η of Algorithm 1.
         top_k: List the k layers with the largest mean CM instead.
+        shard: ``(i, n)``: score the i-th of n parts of the samples, counted from 1, for ``merge``. A part is of
+            whole batches.
+        records: An npz for what the runtime returns of each sample; a shard needs one.
+        pictures: Whether the report may show inputs, where they are images.
     """
 
     perturbations: tuple[str, ...] | None = None
@@ -207,6 +211,9 @@ class ScanOptions(AttackOptions):
     layers: tuple[str, ...] = ("activations",)
     eta: float = DEFAULT_ETA
     top_k: int | None = None
+    shard: tuple[int, int] | None = None
+    records: Path | None = None
+    pictures: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -221,6 +228,21 @@ class ScanOptions(AttackOptions):
         if self.perturbations == () and self.perturbed is None:
             accepted = ", ".join([*NOISES, *ATTACKS])
             raise DataError(f"there is no perturbation; give one of {accepted}")
+        self._check_shard()
+
+    def _check_shard(self) -> None:
+        if self.shard is None:
+            return
+        number, count = self.shard
+        if not 1 <= number <= count:
+            raise DataError(
+                f"--shard {number}/{count} does not exist; give I/N with I from 1 to N, such as 1/{max(count, 1)}"
+            )
+        if self.records is None:
+            raise DataError(
+                f"--shard {number}/{count} has nowhere to write what merging needs; give --json FILE, beside "
+                "which the records go, or --records FILE.npz"
+            )
 
     @property
     def files(self) -> list[str | Path]:

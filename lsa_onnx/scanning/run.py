@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from lsa_onnx.attacks import Pairs, Perturbation
+from lsa_onnx._version import __version__
+from lsa_onnx.accounts import Applied, Clean, Frame
+from lsa_onnx.accounts.shares import require_accuracy
+from lsa_onnx.accounts.store import Part, part_of
+from lsa_onnx.attacks import Attack, Pairs, Perturbation
+from lsa_onnx.errors import ScanInterrupted
 from lsa_onnx.inputs import open_perturbed
 from lsa_onnx.prediction import Head, model_head
-from lsa_onnx.report.document import ObserverCheck, Report
+from lsa_onnx.report.document import Report, ReportWarning
 from lsa_onnx.runtime.devices import Device, resolve_device
 from lsa_onnx.runtime.memory import give_back_memory
 from lsa_onnx.scanning.adversary import Adversary, open_adversary
-from lsa_onnx.scanning.assemble import Findings, assemble
+from lsa_onnx.scanning.books import Books
 from lsa_onnx.scanning.choosing import choose_perturbations
 from lsa_onnx.scanning.clean import (
     CleanRun,
+    class_count,
     declared_classes,
-    one_class_doubts,
-    require_accuracy,
+    read_as_logit,
     require_known_labels,
     run_clean,
 )
 from lsa_onnx.scanning.deployed import Deployed
+from lsa_onnx.scanning.describe import data_section, input_section, model_section, run_section
+from lsa_onnx.scanning.gallery import open_gallery
 from lsa_onnx.scanning.instrument import Instrument, build_instrument, lay_groundwork
 from lsa_onnx.scanning.keeping import Keeper, open_keeper
 from lsa_onnx.scanning.listener import Listener
 from lsa_onnx.scanning.options import ScanOptions
 from lsa_onnx.scanning.promotion import announce_promotion
-from lsa_onnx.scanning.scoring_pass import Bench, score_perturbation
+from lsa_onnx.scanning.scoring_pass import Bench
 from lsa_onnx.scanning.subject import Subject, open_subject
 
 
@@ -50,6 +59,7 @@ def scan(
 
     Raises:
         LsaError: Bad input; the subclass carries the exit code.
+        ScanInterrupted: ``KeyboardInterrupt`` came when some samples were scored; it has their report.
     """
     options, listener = options or ScanOptions(), listener or Listener()
     started = time.perf_counter()
@@ -60,35 +70,128 @@ def scan(
     _check_labels(subject, head, options)
     ground = lay_groundwork(subject, options, device)
     pairs = _pairs(subject, options)
-    one_by_one = ground.plan.fixed_batch == 1
-    clean = run_clean(subject, head, device, ground.batch, one_by_one=one_by_one, listener=listener)
+    part = part_of(len(subject.dataset), ground.batch, options.shard)
+    clean = _clean_run(subject, head, device, ground.batch, ground.plan.fixed_batch, part, listener)
     # The plain session is gone before the scoring one comes: their weights never add up.
     give_back_memory()
     adversary = open_adversary(subject, ground.attacked, head, clean, ground.probe, device, options)
     chosen = choose_perturbations(asked, adversary, options)
-    keeper = open_keeper(subject, options.save_adversarial, chosen.attacks)
+    keeper = open_keeper(subject, options.save_adversarial, chosen.attacks, _span(part))
     # Nothing is said before all that was given proved usable: an error is then the only line there is.
     _announce(subject, device, clean, listener)
-    require_accuracy(clean.accuracy, options.expect_accuracy)
+    if options.shard is None:
+        require_accuracy(clean.accuracy, options.expect_accuracy)
     instrument = build_instrument(subject, ground, device)
-    bench = _bench(subject, instrument, clean, head, adversary, keeper, device, options, listener)
-    passes = [score_perturbation(bench, each) for each in (*chosen.perturbations, *pairs)]
+    perturbations = [*chosen.perturbations, *pairs]
+    books = Books(
+        frame=_frame(
+            subject,
+            instrument,
+            clean,
+            head,
+            _applied(perturbations, adversary),
+            chosen.doubts,
+            device,
+            options,
+        ),
+        clean=_clean(subject, clean, part),
+        part=part,
+        bench=_bench(
+            subject, instrument, clean, head, adversary, keeper, device, options, listener
+        ),
+        started=started,
+        sharded=options.shard is not None,
+    )
+    try:
+        books.keep(perturbations, options.records)
+    except KeyboardInterrupt as interrupt:
+        report = books.report_so_far()
+        if report is None:
+            raise
+        raise ScanInterrupted(report) from interrupt
     if keeper is not None:
         keeper.save()
     listener.end()
-    return assemble(
-        Findings(
-            subject=subject,
-            instrument=instrument,
-            device=device,
-            head=head,
-            clean=clean,
-            passes=passes,
-            doubts=[*one_class_doubts(head, clean), *chosen.doubts],
-            observer=_worst([each.observer for each in passes]),
-            options=options,
-            seconds=time.perf_counter() - started,
+    return books.report(options.records)
+
+
+def _span(part: Part) -> range:
+    return range(part.start, part.stop)
+
+
+def _clean_run(
+    subject: Subject,
+    head: Head | None,
+    device: Device,
+    batch: int,
+    per_run: int | None,
+    part: Part,
+    listener: Listener,
+) -> CleanRun:
+    return run_clean(
+        subject,
+        head,
+        device,
+        batch,
+        one_by_one=per_run == 1,
+        listener=listener,
+        span=_span(part),
+    )
+
+
+def _clean(subject: Subject, clean: CleanRun, part: Part) -> Clean:
+    """The clean samples of ``part``; what a model without classes should say is no label."""
+    labels = subject.dataset.labels
+    if labels is None or clean.classes is None:
+        return Clean(clean.classes, None)
+    return Clean(clean.classes, labels[part.start : part.stop])
+
+
+def _applied(perturbations: Sequence[Perturbation], adversary: Adversary) -> list[Applied]:
+    return [
+        Applied(
+            name=each.name,
+            kind=each.kind,
+            parameters=each.parameters(),
+            attack=adversary.facts(each) if isinstance(each, Attack) else None,
         )
+        for each in perturbations
+    ]
+
+
+def _frame(
+    subject: Subject,
+    instrument: Instrument,
+    clean: CleanRun,
+    head: Head | None,
+    applied: list[Applied],
+    doubts: list[ReportWarning],
+    device: Device,
+    options: ScanOptions,
+) -> Frame:
+    plan, attacks = instrument.ground.plan, [each.attack for each in applied if each.attack]
+    alone = plan.mode == "native" and subject.layout.leading == 1
+    return Frame(
+        tool_version=__version__,
+        created=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
+        model=model_section(subject, head, device, options.decision),
+        input=input_section(subject, [each.eps for each in attacks if each.norm == "linf"]),
+        data=data_section(subject),
+        run=run_section(instrument, device, options),
+        layers=instrument.layers,
+        sizes=instrument.sizes,
+        not_scored=instrument.not_scored,
+        applied=applied,
+        step=instrument.ground.batch,
+        eta=options.eta,
+        top_k=options.top_k,
+        classes=class_count(head, clean),
+        logit=read_as_logit(head),
+        doubts=doubts,
+        batch_note=plan.note if alone else None,
+        compared=clean.kept,
+        repeatable=clean.repeatable,
+        expect_accuracy=options.expect_accuracy,
     )
 
 
@@ -133,16 +236,13 @@ def _bench(
         session=instrument.session,
         clean=clean,
         head=head,
-        layers=instrument.layers,
-        sizes=instrument.sizes,
         batch=instrument.ground.batch,
         per_run=plan.fixed_batch,
         seed=options.seed,
-        eta=options.eta,
-        top_k=options.top_k,
         adversary=adversary,
         deployed=deployed,
         keeper=keeper,
+        gallery=open_gallery(subject, clean, wanted=options.pictures),
         listener=listener,
     )
 
@@ -152,8 +252,3 @@ def _pairs(subject: Subject, options: ScanOptions) -> list[Perturbation]:
         return []
     pairs = open_perturbed(options.perturbed, subject.dataset)
     return [Pairs(str(options.perturbed), lambda start, stop: pairs.batch(start, stop)[0])]
-
-
-def _worst(checks: list[ObserverCheck]) -> ObserverCheck:
-    """The passes see the same clean samples; should they differ, the larger difference counts."""
-    return max(checks, key=lambda check: (check.label_flips or 0, check.max_relative_difference))

@@ -1,31 +1,30 @@
-"""One perturbation over all samples: perturb, score, accumulate."""
+"""One perturbation over samples: perturb, score, and write down what the runtime returned."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lsa_onnx.accounts import AttackRecord, Record, Series
 from lsa_onnx.attacks import Attack, Batch, Perturbation
 from lsa_onnx.attacks.baseline import equal_norm_noise
 from lsa_onnx.executions import joined_layers
-from lsa_onnx.measures import Scores, SumsOfSquares
+from lsa_onnx.measures import SumsOfSquares, input_change
 from lsa_onnx.prediction import Head, predicted_classes
-from lsa_onnx.report.document import Baseline, LayerInfo, ObserverCheck, PerturbationResult
 from lsa_onnx.runtime.scoring import ScoredBatch, ScoringSession
 from lsa_onnx.scanning.adversary import Adversary
-from lsa_onnx.scanning.clean import CleanRun, accuracy_of, all_classes
+from lsa_onnx.scanning.clean import CleanRun
 from lsa_onnx.scanning.deployed import Deployed
+from lsa_onnx.scanning.gallery import Gallery
 from lsa_onnx.scanning.keeping import Keeper
-from lsa_onnx.scanning.ledger import Ledger
 from lsa_onnx.scanning.listener import Listener
-from lsa_onnx.scanning.observer import Observer
+from lsa_onnx.scanning.observer import observed
 from lsa_onnx.scanning.rows import join_rows
 from lsa_onnx.scanning.subject import Subject
-from lsa_onnx.statistics import bootstrap_weights
 
 Array = NDArray[Any]
 
@@ -39,16 +38,13 @@ class Bench:
         session: Scores batches.
         clean: What the untouched model says of the clean samples.
         head: How a class is read.
-        layers: What is scored.
-        sizes: Elements per sample of each layer.
         batch: Samples to read at a time.
         per_run: Samples that a run must have, ``None`` for any number.
-        seed: Of the bootstrap and the baselines.
-        eta: Cut-off η of Algorithm 1.
-        top_k: List the k layers with the largest mean CM instead.
+        seed: Of the noise that attacks are compared with.
         adversary: What attacks are given of the model.
         deployed: Opens the untouched model, at the first attack.
         keeper: Where adversarial inputs are kept, if anywhere.
+        gallery: Where pictures are kept, if the inputs are images.
         listener: Told of progress.
     """
 
@@ -56,150 +52,77 @@ class Bench:
     session: ScoringSession
     clean: CleanRun
     head: Head | None
-    layers: list[LayerInfo]
-    sizes: list[int]
     batch: int
     per_run: int | None
     seed: int
-    eta: float
-    top_k: int | None
     adversary: Adversary
     deployed: Callable[[], Deployed]
     keeper: Keeper | None
+    gallery: Gallery | None
     listener: Listener
 
 
-@dataclass(frozen=True)
-class Pass:
-    """A perturbation's result, how observing changed the clean outputs, and an attack's ledger."""
-
-    result: PerturbationResult
-    observer: ObserverCheck
-    ledger: Ledger | None
-
-
-def score_perturbation(bench: Bench, perturbation: Perturbation) -> Pass:
-    """Run one perturbation over all samples."""
-    subject, total = bench.subject, len(bench.subject.dataset)
-    tally = _Tally(bench)
-    attacking = _Attacking(bench, perturbation) if isinstance(perturbation, Attack) else None
-    bench.listener.begin(perturbation.name, total)
-    for start in range(0, total, bench.batch):
-        stop = min(start + bench.batch, total)
+def measured(bench: Bench, perturbation: Perturbation, span: range) -> Iterator[Record]:
+    """What the runtime returns of the samples at the positions in ``span``, a batch at a time."""
+    subject = bench.subject
+    for start in span[:: bench.batch]:
+        stop = min(start + bench.batch, span.stop)
         feeds, labels = subject.feeds(start, stop)
-        if attacking is not None:
-            x_adv = attacking.run(start, feeds)
-        else:
-            x = feeds[subject.input.name]
-            x_adv = perturbation(Batch(x, labels, start, subject.spec.low, subject.spec.high))
-        tally.add(start, feeds, x_adv)
+        yield _record(bench, perturbation, start, feeds, labels)
         bench.listener.advance(stop - start)
-    return _finished(bench, perturbation, tally, attacking)
 
 
-class _Tally:
-    """Scores, predictions and the observer check of one series of perturbed inputs."""
-
-    def __init__(self, bench: Bench) -> None:
-        self._bench = bench
-        bodies = {i: info.body for i, info in enumerate(bench.layers) if info.body is not None}
-        self.scores = Scores(bench.sizes, bodies)
-        self.observer = Observer(bench.clean, bench.head)
-        self._classes: list[NDArray[np.int64] | None] = []
-
-    def add(self, start: int, feeds: Mapping[str, Array], x_adv: Array) -> None:
-        """Score the samples from ``start`` on."""
-        bench = self._bench
-        x = feeds[bench.subject.input.name]
-        scored = _scored(bench.session, feeds, x_adv, bench.per_run or len(x))
-        weights = bootstrap_weights(bench.seed, start, start + len(x))
-        self.scores.add(scored.sums, x, x_adv, weights, scored.executions)
-        self.observer.add(start, scored.clean)
-        head = bench.head
-        self._classes.append(predicted_classes(head, scored.perturbed) if head else None)
-
-    @property
-    def classes(self) -> NDArray[np.int64] | None:
-        """What the instrumented model says of the perturbed samples, shape (samples,)."""
-        return all_classes(self._classes)
+def _record(
+    bench: Bench,
+    perturbation: Perturbation,
+    start: int,
+    feeds: dict[str, Array],
+    labels: Array | None,
+) -> Record:
+    x, spec = feeds[bench.subject.input.name], bench.subject.spec
+    attack = None
+    if isinstance(perturbation, Attack):
+        x_adv, attack = _attacked(bench, perturbation, start, feeds)
+    else:
+        x_adv = perturbation(Batch(x, labels, start, spec.low, spec.high))
+    series, outputs = _series(bench, feeds, x_adv)
+    record = Record(start, series, observed(bench.clean, bench.head, start, outputs), attack)
+    if bench.gallery is not None:
+        bench.gallery.offer(perturbation.name, record, x, x_adv)
+    return record
 
 
-class _Attacking:
-    """An attack under way: the ledger, and random noise of the same norm beside it."""
-
-    def __init__(self, bench: Bench, attack: Attack) -> None:
-        self._bench = bench
-        self._attack = attack
-        self._noise = _Tally(bench)
-        self._model = bench.deployed()
-        self.ledger = Ledger(attack, bench.adversary, bench.clean)
-
-    def run(self, start: int, feeds: dict[str, Array]) -> Array:
-        """Attack the samples from ``start`` on; success is judged on the untouched model."""
-        bench, attack = self._bench, self._attack
-        name, spec = bench.subject.input.name, bench.subject.spec
-        batch = bench.adversary.batch(attack, start, feeds)
-        x_adv = attack(batch)
-        predicted = self._model.classes({**feeds, name: x_adv})
-        self.ledger.add(batch, predicted)
-        if bench.keeper is not None:
-            bench.keeper.add(attack.name, batch.positions, x_adv, predicted)
-        noise = equal_norm_noise(
-            batch.x,
-            x_adv,
-            attack.norm,
-            seed=bench.seed,
-            start=start,
-            low=spec.low,
-            high=spec.high,
-        )
-        self._noise.add(start, feeds, noise)
-        return x_adv
-
-    def baseline(self) -> Baseline:
-        """What noise of the same norm did, all samples attacked."""
-        bench, classes = self._bench, self._noise.classes
-        chosen = self._noise.scores.selection(bench.eta)
-        return Baseline(
-            name="random signs" if self._attack.norm == "linf" else "a random direction",
-            accuracy=accuracy_of(classes, bench.subject.dataset.labels),
-            flips=_flips(classes, bench.clean.classes),
-            mu=_finite(chosen.mu),
-            layers=[_finite(mean) for mean in chosen.means],
-        )
+def _series(
+    bench: Bench, feeds: Mapping[str, Array], x_adv: Array
+) -> tuple[Series, dict[str, Array]]:
+    """Scores and predictions under the change to ``x_adv``; also the outputs for clean inputs."""
+    x = feeds[bench.subject.input.name]
+    scored = _scored(bench.session, feeds, x_adv, bench.per_run or len(x))
+    classes = predicted_classes(bench.head, scored.perturbed) if bench.head else None
+    series = Series(scored.sums, input_change(x, x_adv), classes, scored.executions)
+    return series, scored.clean
 
 
-def _finished(
-    bench: Bench, perturbation: Perturbation, tally: _Tally, attacking: _Attacking | None
-) -> Pass:
-    classes = tally.classes if attacking is None else attacking.ledger.classes
-    l2, linf, relative = tally.scores.input_distributions()
-    result = PerturbationResult(
-        name=perturbation.name,
-        kind=perturbation.kind,
-        parameters=perturbation.parameters(),
-        accuracy=accuracy_of(classes, bench.subject.dataset.labels),
-        flips=_flips(classes, bench.clean.classes),
-        input_l2=l2,
-        input_linf=linf,
-        input_relative=relative,
-        layers=tally.scores.layer_scores(bench.layers, bench.eta, bench.top_k),
-        mvl=tally.scores.mvl(perturbation.name, bench.layers, bench.eta, bench.top_k),
-        attack=attacking.ledger.outcome(attacking.baseline()) if attacking else None,
+def _attacked(
+    bench: Bench, attack: Attack, start: int, feeds: dict[str, Array]
+) -> tuple[Array, AttackRecord]:
+    """What the attack made, and what became of it; success is judged on the untouched model.
+
+    Beside it, what random noise of the same norm does: what an attack does beyond that is due to its
+    direction and not to its size.
+    """
+    spec = bench.subject.spec
+    batch = bench.adversary.batch(attack, start, feeds)
+    x_adv = attack(batch)
+    predicted = bench.deployed().classes({**feeds, bench.subject.input.name: x_adv})
+    diagnosis = bench.adversary.diagnose(attack, batch)
+    if bench.keeper is not None:
+        bench.keeper.add(attack.name, batch.positions, x_adv, predicted)
+    noise = equal_norm_noise(
+        batch.x, x_adv, attack.norm, seed=bench.seed, start=start, low=spec.low, high=spec.high
     )
-    ledger = attacking.ledger if attacking else None
-    return Pass(result, tally.observer.check(), ledger)
-
-
-def _flips(classes: Array | None, clean: Array | None) -> float | None:
-    """Share of samples whose predicted class changed."""
-    if classes is None or clean is None:
-        return None
-    return float((classes != clean).mean())
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+    series, _ = _series(bench, feeds, noise)
+    return x_adv, AttackRecord(series, predicted, diagnosis.saturated, diagnosis.flat)
 
 
 def _scored(

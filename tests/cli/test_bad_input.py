@@ -244,7 +244,7 @@ def test_interrupt(cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     def interrupted(*_: object) -> NoReturn:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lsa_onnx.scanning.run.score_perturbation", interrupted)
+    monkeypatch.setattr("lsa_onnx.scanning.books.measured", interrupted)
     outcome = cli("scan", "model.onnx", "-q", *WITH_DATA, "--json", "report.json")
     assert (outcome.code, outcome.out) == (130, "")
     assert outcome.err.splitlines()[-1] == "lsa-onnx: interrupted"
@@ -255,7 +255,7 @@ def test_memory_that_runs_out(cli: Cli, here: Path, monkeypatch: pytest.MonkeyPa
     def exhausted(*_: object) -> NoReturn:
         raise MemoryError("cannot allocate 7 GiB")
 
-    monkeypatch.setattr("lsa_onnx.scanning.run.score_perturbation", exhausted)
+    monkeypatch.setattr("lsa_onnx.scanning.books.measured", exhausted)
     outcome = cli("scan", "model.onnx", "-q", *WITH_DATA)
     assert_one_line(outcome, 2, "cannot allocate 7 GiB", "--batch")
 
@@ -266,7 +266,7 @@ def test_defects_keep_their_traceback(
     def defect(*_: object) -> NoReturn:
         raise ZeroDivisionError("a bug of ours")
 
-    monkeypatch.setattr("lsa_onnx.scanning.run.score_perturbation", defect)
+    monkeypatch.setattr("lsa_onnx.scanning.books.measured", defect)
     monkeypatch.setattr(sys, "argv", ["lsa-onnx", "scan", "model.onnx", "-q", *WITH_DATA])
     with pytest.raises(ZeroDivisionError, match="a bug of ours"):
         cli("scan", "model.onnx", "-q", *WITH_DATA)

@@ -65,7 +65,7 @@ def test_the_command_takes_signals_in_the_first_process_alone(
         found.append(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lsa_onnx.scanning.run.score_perturbation", seen)
+    monkeypatch.setattr("lsa_onnx.scanning.books.measured", seen)
     for rank in ("0", "1"):
         monkeypatch.setenv("RANK", rank)
         assert cli("scan", "model.onnx", "--data", "data.npz", "-q").code == 130

@@ -95,8 +95,8 @@ def assert_plain(done: Outcome) -> None:
 
 
 def test_no_command_is_left_out() -> None:
-    # Searches and the demo are made of the others, and take longer.
-    assert COMMANDS.keys() - RUNS.keys() == {"tune", "demo"}
+    # Searches and the demo are made of the others, and take longer; merging shows what a scan shows.
+    assert COMMANDS.keys() - RUNS.keys() == {"tune", "demo", "merge"}
 
 
 @pytest.mark.usefixtures("one_thread")

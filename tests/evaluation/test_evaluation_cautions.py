@@ -10,11 +10,11 @@ import numpy as np
 import onnx
 import pytest
 
+from lsa_onnx.accounts.attack_checks import Attempt
+from lsa_onnx.accounts.cautions import FEW_SAMPLES
 from lsa_onnx.evaluation import EvaluationOptions, evaluate
 from lsa_onnx.evaluation.cautions import evaluation_cautions
 from lsa_onnx.report.document import Accuracy, ReportWarning
-from lsa_onnx.scanning.attack_checks import Attempt
-from lsa_onnx.scanning.cautions import FEW_SAMPLES
 from tests import graphs
 from tests.report.parts import data_section
 from tests.scanning.helpers import at_distance, saved, separated, separated_labels, stored

@@ -197,7 +197,7 @@ def test_a_failure_leaves_the_earlier_file(
         monkeypatch.setattr(os, "fsync", fails)
         expected: tuple[type[Exception], str] = (DataError, r"adv\.npz': the disk is full")
     else:
-        monkeypatch.setattr("lsa_onnx.scanning.ledger.Ledger.add", fails)
+        monkeypatch.setattr("lsa_onnx.accounts.ledger.Ledger.add", fails)
         expected = (OSError, "no space")
     with pytest.raises(expected[0], match=expected[1]):
         scanned(model, samples=4, perturbations=("pgd",), save_adversarial=kept, **QUICK)

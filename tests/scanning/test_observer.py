@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from lsa_onnx.accounts.records import worst_observed
 from lsa_onnx.prediction import Head
 from lsa_onnx.report.document import ObserverCheck
 from lsa_onnx.scanning.clean import CleanRun
-from lsa_onnx.scanning.observer import Observer
+from lsa_onnx.scanning.observer import observed
 
 Array = NDArray[Any]
 HEAD = Head("y", "scores", "y", "output 'y' itself")
@@ -28,10 +29,11 @@ def checked(
 ) -> ObserverCheck:
     y = deployed() if y is None else y
     clean = CleanRun(y.argmax(axis=1) if head else None, None, {"y": y}, len(y))
-    observer = Observer(clean, head)
-    for start in range(0, len(instrumented), batch):
-        observer.add(start, {"y": instrumented[start : start + batch]})
-    return observer.check()
+    seen = [
+        observed(clean, head, start, {"y": instrumented[start : start + batch]})
+        for start in range(0, len(instrumented), batch)
+    ]
+    return worst_observed(seen).check(clean.kept)
 
 
 def test_equal_outputs() -> None:
@@ -84,9 +86,7 @@ def test_a_model_without_classes_has_no_flips() -> None:
 def test_outputs_that_are_no_numbers_are_not_compared() -> None:
     names = np.array([["cat"], ["dog"]])
     clean = CleanRun(None, None, {"name": names}, 2)
-    observer = Observer(clean, None)
-    observer.add(0, {"name": names})
-    assert observer.check() == ObserverCheck(2, 0.0, 0.0, None)
+    assert observed(clean, None, 0, {"name": names}).check(2) == ObserverCheck(2, 0.0, 0.0, None)
 
 
 def test_large_outputs_are_compared_whole() -> None:

@@ -38,8 +38,8 @@ from lsa_onnx.runtime.devices import (
 )
 from lsa_onnx.scanning import Listener, ScanOptions, Subject, open_subject
 from lsa_onnx.scanning.adversary import open_adversary
-from lsa_onnx.scanning.assemble import how_read
 from lsa_onnx.scanning.clean import run_clean
+from lsa_onnx.scanning.describe import how_read
 from lsa_onnx.scanning.instrument import Groundwork, Instrument, build_instrument, lay_groundwork
 from lsa_onnx.scanning.options import AttackOptions
 

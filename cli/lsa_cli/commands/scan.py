@@ -20,9 +20,11 @@ from lsa_cli.options import (
 )
 from lsa_cli.output import deliver, require_writable
 from lsa_cli.settings import command_line
+from lsa_cli.shards import partial_files, records_path, shard_options
 from lsa_cli.terminal import TerminalListener
 from lsa_cli.verbosity import verbosity_options
 from lsa_onnx.attacks import ATTACKS, NOISES
+from lsa_onnx.errors import ScanInterrupted
 from lsa_onnx.report import Report, print_report, write_html
 from lsa_onnx.report.figures import require_drawable
 from lsa_onnx.scanning import ScanOptions, scan
@@ -74,6 +76,12 @@ Examples:
 )
 @click.option("--top-k", type=int, metavar="K", help="List the K most vulnerable layers instead.")
 @run_options
+@shard_options
+@click.option(
+    "--pictures/--no-pictures",
+    default=True,
+    help="Whether reports show the inputs that changed most, where they are images.  [default: they do]",
+)
 @custom_ops_option
 @check_option
 @click.option("--json", metavar="FILE|-", help="Write the report as JSON; - for stdout, alone.")
@@ -90,6 +98,8 @@ def command(
     json: str | None,
     html: str | None,
     plot: str | None,
+    shard: tuple[int, int] | None,
+    records: Path | None,
     *,
     verbose: bool,
     quiet: bool,
@@ -100,6 +110,8 @@ def command(
         data=Path(data) if data is not None else None,
         range=range_,
         perturbations=perturbations or None,
+        shard=shard,
+        records=records_path(shard, records, json),
         command=command_line(),
         **rest,
     )
@@ -108,16 +120,34 @@ def command(
         require_drawable(plot)
     require_safe(model, libraries=options.custom_ops)
     require_writable(
-        {**files, "--save-adversarial": options.save_adversarial}, [model], options.files
+        {**files, "--records": options.records, "--save-adversarial": options.save_adversarial},
+        [model],
+        options.files,
     )
     with TerminalListener(quiet) as listener:
-        report = scan(model, options, listener)
+        try:
+            report = scan(model, options, listener)
+        except ScanInterrupted as interrupt:
+            left = partial_files(files)
+            _deliver(interrupt.report, left, verbose=verbose)
+            listener.message(_told(left))
+            raise
+    _deliver(report, files, verbose=verbose)
+
+
+def _deliver(report: Report, files: dict[str, str | None], *, verbose: bool) -> None:
     deliver(
         report,
         files,
         {"--html": partial(write_html, report), "--plot": partial(_draw, report)},
         partial(print_report, report, verbose=verbose),
     )
+
+
+def _told(files: dict[str, str | None]) -> str:
+    """Where an interrupted scan left what it had."""
+    named = ", ".join(repr(path) for path in files.values() if path not in (None, "-"))
+    return f"what was scored so far: {named or 'shown above; --json FILE would keep it'}"
 
 
 def _draw(report: Report, path: str) -> None:

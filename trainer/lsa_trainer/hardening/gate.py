@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from lsa_onnx.accounts.shares import require_accuracy, share_of
 from lsa_onnx.report.document import Accuracy
-from lsa_onnx.scanning.clean import require_accuracy, share_of
 from lsa_trainer.hardening.prepare import Prepared
 from lsa_trainer.hardening.trainable import answers_of
 from lsa_trainer.options import HardenOptions

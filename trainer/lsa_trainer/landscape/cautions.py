@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from lsa_onnx.accounts.cautions import data_cautions
 from lsa_onnx.report.landscape import Surface
 from lsa_onnx.report.sections import ReportWarning
-from lsa_onnx.scanning.assemble import data_section
-from lsa_onnx.scanning.cautions import data_cautions
+from lsa_onnx.scanning.describe import data_section
 from lsa_trainer.landscape.opening import View
 from lsa_trainer.landscape.proposals import MOST_LAYERS
 from lsa_trainer.objectives import ClassLoss

@@ -17,7 +17,7 @@ from lsa_onnx.landscape import LandscapeOptions
 from lsa_onnx.report.landscape import Axis, Curvature, Landscape, LandscapeRun, Surface
 from lsa_onnx.runtime.devices import resolve_device
 from lsa_onnx.scanning import Listener
-from lsa_onnx.scanning.assemble import data_section, input_section, model_section
+from lsa_onnx.scanning.describe import data_section, input_section, model_section
 from lsa_trainer.landscape.cautions import weight_cautions
 from lsa_trainer.landscape.curvature import (
     STENCIL,

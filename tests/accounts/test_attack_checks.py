@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from lsa_onnx.accounts import attack_checks
+from lsa_onnx.accounts.attack_checks import Attempt, check_attempts, check_curve
 from lsa_onnx.report.document import ReportWarning
-from lsa_onnx.scanning import attack_checks
-from lsa_onnx.scanning.attack_checks import Attempt, check_attempts, check_curve
 from tests.scanning.helpers import codes_in
 
 

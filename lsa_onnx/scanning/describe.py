@@ -1,132 +1,21 @@
-"""Put the findings of a scan into a report."""
+"""What a report says of model, input, samples and run."""
 
 from __future__ import annotations
 
-import datetime as dt
 import platform
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import onnx
 import onnxruntime as ort
 
-from lsa_onnx._version import __version__
 from lsa_onnx.model import digest
 from lsa_onnx.prediction import Decision, Head, binary_advice
-from lsa_onnx.report.document import (
-    DataSection,
-    InputSection,
-    ModelSection,
-    ObserverCheck,
-    PerturbationResult,
-    Report,
-    ReportWarning,
-    RunSection,
-)
+from lsa_onnx.report.document import DataSection, InputSection, ModelSection, RunSection
 from lsa_onnx.runtime.devices import Device, thread_count
-from lsa_onnx.scanning.attack_checks import Attempt
-from lsa_onnx.scanning.cautions import Evidence, cautions
-from lsa_onnx.scanning.clean import CleanRun, class_count
 from lsa_onnx.scanning.instrument import Instrument, Running
 from lsa_onnx.scanning.options import ScanOptions
-from lsa_onnx.scanning.scoring_pass import Pass
 from lsa_onnx.scanning.subject import Subject
-from lsa_onnx.scanning.verdict import headline, no_list, verdict
-
-
-@dataclass(frozen=True)
-class Findings:
-    """All that a scan found out."""
-
-    subject: Subject
-    instrument: Instrument
-    device: Device
-    head: Head | None
-    clean: CleanRun
-    passes: list[Pass]
-    doubts: list[ReportWarning]
-    observer: ObserverCheck
-    options: ScanOptions
-    seconds: float
-
-    @property
-    def results(self) -> list[PerturbationResult]:
-        """Of all perturbations."""
-        return [each.result for each in self.passes]
-
-
-def assemble(findings: Findings) -> Report:
-    """The report of a finished scan."""
-    f = findings
-    mvl = (
-        headline(f.results).mvl
-        if f.results and f.instrument.layers
-        else no_list(f.options.eta, f.options.top_k)
-    )
-    data = data_section(f.subject)
-    plan = f.instrument.ground.plan
-    evidence = Evidence(
-        data=data,
-        accuracy=f.clean.accuracy,
-        classes=class_count(f.head, f.clean),
-        layers=f.instrument.layers,
-        results=f.results,
-        mvl=mvl,
-        observer=f.observer,
-        batch_note=plan.note if plan.mode == "native" and f.subject.layout.leading == 1 else None,
-        attempts=_attempts(f),
-        doubts=f.doubts,
-        repeatable=f.clean.repeatable,
-    )
-    return Report(
-        tool_version=__version__,
-        created=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
-        model=model_section(f.subject, f.head, f.device, f.options.decision),
-        input=input_section(f.subject, _linf(f)),
-        data=data,
-        run=_run_section(f),
-        accuracy=f.clean.accuracy,
-        layers=f.instrument.layers,
-        not_scored=f.instrument.not_scored,
-        perturbations=f.results,
-        mvl=mvl,
-        observer=f.observer,
-        verdict=verdict(f.instrument.layers, f.results, mvl, f.clean.accuracy),
-        warnings=cautions(evidence),
-    )
-
-
-def _linf(f: Findings) -> list[float]:
-    attacks = [result.attack for result in f.results if result.attack is not None]
-    return [attack.eps for attack in attacks if attack.norm == "linf"]
-
-
-def _attempts(f: Findings) -> list[Attempt]:
-    """The attacks of the scan that fought labels."""
-    found = []
-    for each in f.passes:
-        attack = each.result.attack
-        if attack is None or each.ledger is None:
-            continue
-        success, n = attack.success, len(f.subject.dataset)
-        found.append(
-            Attempt(
-                name=each.result.name,
-                algorithm=each.result.parameters["algorithm"],
-                norm=attack.norm,
-                eps=attack.eps,
-                white_box=attack.white_box,
-                right=success.n if success else 0,
-                broken=round(success.value * success.n) if success else 0,
-                n=n,
-                noise_flips=attack.baseline.flips if attack.baseline else None,
-                flips=each.result.flips,
-                saturated=each.ledger.saturated,
-                flat=each.ledger.flat,
-            )
-        )
-    return found
 
 
 def model_section(
@@ -224,13 +113,15 @@ def environment(device: Device, running: Running) -> dict[str, Any]:
     }
 
 
-def _run_section(f: Findings) -> RunSection:
+def run_section(instrument: Instrument, device: Device, options: ScanOptions) -> RunSection:
+    """How a scan was run; how long that took is not known yet."""
+    ground = instrument.ground
     return RunSection(
-        **environment(f.device, f.instrument.ground),
-        seed=f.options.seed,
-        engine=f.instrument.session.engine,
-        max_memory_bytes=f.options.max_memory_bytes,
-        estimated_memory_bytes=f.instrument.ground.estimated_bytes,
-        seconds=f.seconds,
-        command=list(f.options.command),
+        **environment(device, ground),
+        seed=options.seed,
+        engine=instrument.session.engine,
+        max_memory_bytes=options.max_memory_bytes,
+        estimated_memory_bytes=ground.estimated_bytes,
+        seconds=0.0,
+        command=list(options.command),
     )

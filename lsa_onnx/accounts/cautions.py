@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from lsa_onnx.accounts.attack_checks import Attempt, check_attempts
+from lsa_onnx.accounts.records import Classes
 from lsa_onnx.report.document import (
     Accuracy,
     DataSection,
@@ -12,10 +14,10 @@ from lsa_onnx.report.document import (
     LayerScore,
     MvlList,
     ObserverCheck,
+    Partial,
     PerturbationResult,
     ReportWarning,
 )
-from lsa_onnx.scanning.attack_checks import Attempt, check_attempts
 
 FEW_SAMPLES = 30
 RANDOM_OUTPUTS = ReportWarning(
@@ -34,7 +36,7 @@ class Evidence:
 
     ``classes`` is the number of classes, ``None`` without; ``attempts`` are the attacks among the
     results; ``doubts`` were raised before anything ran; ``repeatable`` tells whether two runs of the
-    untouched model agreed.
+    untouched model agreed; ``partial`` how far a scan came that was interrupted.
     """
 
     data: DataSection
@@ -48,6 +50,7 @@ class Evidence:
     attempts: Sequence[Attempt] = ()
     doubts: Sequence[ReportWarning] = ()
     repeatable: bool = True
+    partial: Partial | None = None
 
 
 def cautions(evidence: Evidence) -> list[ReportWarning]:
@@ -88,7 +91,27 @@ def chance_cautions(accuracy: Accuracy | None, classes: int | None) -> Iterator[
         )
 
 
+def one_class_doubts(logit: str | None, classes: Classes | None) -> list[ReportWarning]:
+    """Whether a score that is read as a logit may be a probability: all of those are above 0.
+
+    Args:
+        logit: The output that is read as one logit per sample, if any.
+        classes: What the untouched model says of the clean samples, shape (n,).
+    """
+    if logit is None or classes is None or not classes.all():
+        return []
+    return [
+        ReportWarning(
+            "one-class-only",
+            f"All {len(classes)} clean samples are read as class 1, with scores above 0: if {logit!r} is a "
+            "probability, no Sigmoid was found behind it; have the model return the logit.",
+        )
+    ]
+
+
 def _run(e: Evidence) -> Iterator[ReportWarning]:
+    if e.partial is not None:
+        yield ReportWarning("partial", _told(e.partial))
     yield from data_cautions(e.data)
     yield from chance_cautions(e.accuracy, e.classes)
     if not e.repeatable:
@@ -169,6 +192,15 @@ def _list(e: Evidence) -> Iterator[ReportWarning]:
 def _batch(e: Evidence) -> Iterator[ReportWarning]:
     if e.batch_note:
         yield ReportWarning("native-batch", e.batch_note)
+
+
+def _told(partial: Partial) -> str:
+    """How far an interrupted scan came."""
+    cut = ""
+    if partial.cut is not None:
+        cut = f" {partial.cut} saw {partial.samples:,} of {partial.wanted:,} samples;"
+    missing = ", ".join(partial.missing) or "nothing"
+    return f"The scan was interrupted:{cut} not begun: {missing}. Run it again for a whole report."
 
 
 def _near_floor(score: LayerScore, floor: float) -> bool:

@@ -7,12 +7,20 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from lsa_onnx.report.document import Accuracy, Executions, LayerScore, ObserverCheck, ReportWarning
-from lsa_onnx.scanning import cautions as module
-from lsa_onnx.scanning.attack_checks import Attempt
-from lsa_onnx.scanning.cautions import FEW_SAMPLES, Evidence, cautions
+from lsa_onnx.accounts import cautions as module
+from lsa_onnx.accounts.attack_checks import Attempt
+from lsa_onnx.accounts.cautions import FEW_SAMPLES, Evidence, cautions, one_class_doubts
+from lsa_onnx.report.document import (
+    Accuracy,
+    Executions,
+    LayerScore,
+    ObserverCheck,
+    Partial,
+    ReportWarning,
+)
 from tests import graphs
 from tests.report.parts import data_section, layer_info, layer_score, mvl_list, perturbation
 from tests.scanning.helpers import codes_in, codes_of, saved, scanned, stored
@@ -91,6 +99,16 @@ RAISED: list[tuple[Change, str, str]] = [
     (with_(mvl=mvl_list("pgd", scores(), eta=5.0)), "empty-mvl", "exceeds μ + 5 σ; lower --eta"),
     (with_(mvl=mvl_list("pgd", [])), "empty-mvl", "no layer has a relative error"),
     (with_(batch_note="'y' mixes samples"), "native-batch", "'y' mixes samples"),
+    (
+        with_(partial=Partial("interrupted", "pgd", 1024, 4096, ["auto"])),
+        "partial",
+        "pgd saw 1,024 of 4,096 samples; not begun: auto.",
+    ),
+    (
+        with_(partial=Partial("interrupted", None, 0, 4096, ["pgd", "auto"])),
+        "partial",
+        "was interrupted: not begun: pgd, auto.",
+    ),
 ]
 
 
@@ -149,8 +167,19 @@ def test_doubts_and_what_attempts_show_come_along() -> None:
     assert [warning.code for warning in found] == ["large-eps", "zero-gradient"]
 
 
+def test_one_class_for_all_samples_is_doubted_of_a_logit_alone() -> None:
+    ones = np.ones(7, np.int64)
+    (doubt,) = one_class_doubts("p", ones)
+    assert doubt.code == "one-class-only"
+    assert (
+        "All 7 clean samples are read as class 1, with scores above 0: if 'p' is" in doubt.message
+    )
+    assert one_class_doubts("p", np.array([1, 0, 1])) == []
+    assert one_class_doubts(None, ones) == one_class_doubts("p", None) == []
+
+
 def test_every_code_of_this_module_is_tested() -> None:
-    assert codes_in(module) == {code for _, code, _ in RAISED}
+    assert codes_in(module) == {code for _, code, _ in RAISED} | {"one-class-only"}
 
 
 def test_what_is_raised_is_explained_and_what_is_explained_is_raised() -> None:

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
+from lsa_onnx.accounts.verdict import headline, no_list, verdict
 from lsa_onnx.report.document import Accuracy, LayerInfo, LayerScore
-from lsa_onnx.scanning.verdict import headline, no_list, verdict
 from tests.report.parts import failed_score, layer_info, layer_score, mvl_list, perturbation
 
 MEANS = {"conv": 0.2, "fc": 0.85}
