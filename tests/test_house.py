@@ -37,6 +37,8 @@ ARROWS = [
         {"lsa_onnx.runtime", "lsa_onnx.scanning", "lsa_onnx.report", "onnxruntime"},
     ),
     ("lsa_onnx.report", {"lsa_onnx.runtime", "lsa_onnx.scanning", "onnxruntime"}),
+    ("lsa_onnx.accounts", {"lsa_onnx.runtime", "lsa_onnx.scanning", "onnxruntime"}),
+    ("lsa_onnx.scanning", {"lsa_onnx.cluster"}),
     ("lsa_trainer", {"lsa_cli", "click"}),
     ("lsa_cli", {"torch"}),
 ]

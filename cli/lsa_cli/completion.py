@@ -49,6 +49,7 @@ _ENDINGS = {
     "page_path": (".md",),
     "figures_path": (),
     "work": (),
+    "reports": (),
 }
 
 

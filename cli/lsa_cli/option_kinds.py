@@ -18,9 +18,9 @@ class Kind(Enum):
     FLAG = "for the command line alone"
 
 
-# Code is run, a check is left out, work is thrown away, a browser opens, or another file of options takes over: a
-# file that happens to lie here has no say in that.
-_FLAGS = frozenset({"custom_ops", "no_check", "fresh", "open_page", "listed", "config"})
+# Code is run, a check is left out, data go to other machines, work is thrown away, a browser opens, or another file
+# of options takes over: a file that happens to lie here has no say in that.
+_FLAGS = frozenset({"cluster", "custom_ops", "no_check", "fresh", "open_page", "listed", "config"})
 _READ = frozenset({"data", "labels", "hold", "perturbed", "report"})
 _WRITTEN = frozenset(
     {
@@ -32,6 +32,7 @@ _WRITTEN = frozenset(
         "page_path",
         "plot",
         "records",
+        "reports",
         "save_adversarial",
         "work",
     }

@@ -120,8 +120,25 @@ def both_wheels_installed() -> str | None:
     )
 
 
+class _Limit:
+    """Of threads, where a process shares its machine with others; ``None`` for no limit."""
+
+    threads: int | None = None
+
+
+def limit_threads(threads: int | None) -> None:
+    """Let sessions of this process that are opened from now on run at most ``threads`` threads."""
+    _Limit.threads = threads
+
+
 def thread_count() -> int:
     """How many threads to run with: the CPUs this process may use, perhaps fewer than exist."""
+    if _Limit.threads is not None:
+        return min(_Limit.threads, _cpus())
+    return _cpus()
+
+
+def _cpus() -> int:
     # Not every system has an affinity to ask for.
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1

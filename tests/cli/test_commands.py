@@ -109,7 +109,7 @@ def test_an_unknown_command(cli: Cli, given: str, said: str) -> None:
 def test_a_missing_argument(cli: Cli) -> None:
     done = cli("scan")
     assert done.code == 2
-    assert done.line == "lsa-onnx: Missing argument 'MODEL'. Try 'lsa-onnx scan --help'."
+    assert done.line == "lsa-onnx: Missing argument 'MODEL...'. Try 'lsa-onnx scan --help'."
 
 
 def test_layers_lists_points_and_reasons(cli: Cli, model: Path) -> None:

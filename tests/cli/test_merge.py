@@ -112,3 +112,31 @@ def test_pictures_are_the_users_choice(cli: Cli, words: tuple[str, ...], flag: s
     shown = read_report("r.json").examples
     assert all(example.clean for example in shown)
     assert flag == "--pictures" or shown == []
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("other.onnx",), "2 models are given; several are scanned with --cluster"),
+        (("--workers", "2"), "--workers is for --cluster"),
+        (("--reports", "."), "--reports is for --cluster"),
+        (("--cluster", "local", "--shard", "1/2", "--json", "r.json"), "leave out --shard"),
+        (("--cluster", "local", "other.onnx"), "2 models have a report each; give --reports"),
+        (("--cluster", "local", "--reports", "none"), "--reports 'none' is no folder"),
+        (
+            ("--cluster", "local", "--reports", ".", "--json", "r.json"),
+            "--json is for the report of one model",
+        ),
+        (
+            ("--cluster", "local", "--reports", ".", "sub/net.onnx"),
+            "two models would write 'net.json'",
+        ),
+        (("--cluster", "local", "--workers", "0"), "--workers 0 is not usable"),
+        (("--cluster", "127.0.0.1:9"), "--cluster 127.0.0.1:9: no Ray cluster answers"),
+    ],
+)
+def test_what_does_not_go_with_a_cluster(
+    cli: Cli, words: tuple[str, ...], given: tuple[str, ...], said: str
+) -> None:
+    one_line(cli(*words, *given), 2, said)
+    assert not Path("r.json").exists()

@@ -7,27 +7,29 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.text import Text
 
 from lsa_cli.checks import check_option, custom_ops_option, require_safe
+from lsa_cli.cluster import Sharing, cluster_options
 from lsa_cli.options import (
     attack_options,
     data_options,
     input_options,
     layers_option,
-    model_argument,
     model_options,
     run_options,
 )
 from lsa_cli.output import deliver, require_writable
 from lsa_cli.settings import command_line
 from lsa_cli.shards import partial_files, records_path, shard_options
-from lsa_cli.terminal import TerminalListener
+from lsa_cli.terminal import TerminalListener, results
 from lsa_cli.verbosity import verbosity_options
 from lsa_onnx.attacks import ATTACKS, NOISES
 from lsa_onnx.errors import ScanInterrupted
-from lsa_onnx.report import Report, print_report, write_html
+from lsa_onnx.report import Report, print_report, write_html, write_json
 from lsa_onnx.report.figures import require_drawable
-from lsa_onnx.scanning import ScanOptions, scan
+from lsa_onnx.report.text import visible
+from lsa_onnx.scanning import ScanOptions
 from lsa_onnx.scanning.options import DEFAULT_EPS, DEFAULT_ETA, DEFAULT_PERTURBATIONS
 
 EXAMPLES = """\b
@@ -39,7 +41,7 @@ Examples:
 
 
 @click.command("scan", epilog=EXAMPLES)
-@model_argument
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...", type=click.Path())
 @data_options
 @input_options
 @model_options
@@ -77,6 +79,7 @@ Examples:
 @click.option("--top-k", type=int, metavar="K", help="List the K most vulnerable layers instead.")
 @run_options
 @shard_options
+@cluster_options
 @click.option(
     "--pictures/--no-pictures",
     default=True,
@@ -91,7 +94,7 @@ Examples:
     "Show every layer, note and reason, and how long each stage takes; -vv also how it is run."
 )
 def command(
-    model: str,
+    models: tuple[str, ...],
     data: str | None,
     range_: tuple[float, float] | None,
     perturbations: tuple[str, ...],
@@ -100,12 +103,21 @@ def command(
     plot: str | None,
     shard: tuple[int, int] | None,
     records: Path | None,
+    cluster: str | None,
+    workers: int | None,
+    shards: int | None,
+    work: str | None,
+    reports: str | None,
     *,
     verbose: bool,
     quiet: bool,
     **rest: Any,
 ) -> None:
-    """Score every layer of MODEL under perturbations and name the most vulnerable ones."""
+    """Score every layer of MODEL under perturbations and name the most vulnerable ones.
+
+    Several models are scanned with --cluster.
+    """
+    sharing = Sharing(cluster, workers, shards, work, reports)
     options = ScanOptions(
         data=Path(data) if data is not None else None,
         range=range_,
@@ -118,21 +130,41 @@ def command(
     files = {"--json": json, "--html": html, "--plot": plot}
     if plot is not None:
         require_drawable(plot)
-    require_safe(model, libraries=options.custom_ops)
+    sharing.check(models, options, files)
+    require_safe(*models, libraries=options.custom_ops)
     require_writable(
         {**files, "--records": options.records, "--save-adversarial": options.save_adversarial},
-        [model],
+        models,
         options.files,
     )
+    if reports is not None:
+        _scan_several(models, options, sharing, quiet=quiet)
+        return
     with TerminalListener(quiet) as listener:
         try:
-            report = scan(model, options, listener)
+            report = sharing.scan(models[0], options, listener)
         except ScanInterrupted as interrupt:
             left = partial_files(files)
             _deliver(interrupt.report, left, verbose=verbose)
             listener.message(_told(left))
             raise
     _deliver(report, files, verbose=verbose)
+
+
+def _scan_several(
+    models: tuple[str, ...], options: ScanOptions, sharing: Sharing, *, quiet: bool
+) -> None:
+    """Write the reports of several models, and a line for each."""
+    files = dict(zip(models, sharing.report_files(models), strict=True))
+
+    def finished(model: str, report: Report) -> None:
+        write_json(report, files[model])
+        write_html(report, files[model].with_suffix(".html"))
+        to.print(Text(f"{visible(model)}: {visible(report.verdict.headline)}"), soft_wrap=True)
+
+    to = results()
+    with TerminalListener(quiet) as listener:
+        sharing.scan_all(models, options, listener, finished)
 
 
 def _deliver(report: Report, files: dict[str, str | None], *, verbose: bool) -> None:
