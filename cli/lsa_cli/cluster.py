@@ -80,9 +80,10 @@ class Sharing:
                     f"--{given[0]} is for --cluster; give that, such as --cluster local"
                 )
             if len(models) > 1:
+                named = ", ".join(map(repr, models[:3])) + (", …" if len(models) > 3 else "")
                 raise DataError(
-                    f"{len(models)} models are given; several are scanned with --cluster, such as --cluster "
-                    "local, and --reports FOLDER for what is found"
+                    f"{len(models)} models are given: {named}; give one, or several with --cluster, such as "
+                    "--cluster local, and --reports FOLDER for what is found"
                 )
         elif options.shard is not None or options.save_adversarial or options.records:
             raise DataError(

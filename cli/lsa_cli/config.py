@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from click.core import ParameterSource
 
+from lsa_cli.settings import command_line
 from lsa_onnx.errors import DataError
 from lsa_onnx.files import read_regular
 from lsa_onnx.scanning.options import ScanOptions
@@ -64,7 +65,7 @@ def loop_options_of(ctx: click.Context, config: str | None) -> tuple[HardenOptio
 
 
 def given(ctx: click.Context) -> dict[str, Any]:
-    """Flags on the command line that set options, by the names of their fields."""
+    """Options that are set by flags, variables or files, by the names of their fields."""
     known = {*HardenOptions.__dataclass_fields__, *SCAN_FIELDS}
     fields = {_RENAMED.get(name, name): name for name in ctx.params}
     return {
@@ -75,7 +76,7 @@ def given(ctx: click.Context) -> dict[str, Any]:
 
 
 def _made(stored: Mapping[str, Any], flags: Mapping[str, Any]) -> HardenOptions:
-    return HardenOptions(**{**stored, **flags}, command=("lsa-onnx", *sys.argv[1:]))
+    return HardenOptions(**{**stored, **flags}, command=command_line())
 
 
 def _table(path: str) -> dict[str, Any]:

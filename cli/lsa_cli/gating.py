@@ -76,7 +76,7 @@ def scan_gates(
     return gates
 
 
-def merge_gates(fail_on: Sequence[str], baseline: Path | None) -> Gates:
+def saved_gates(fail_on: Sequence[str], baseline: Path | None) -> Gates:
     """The gates of a report whose parts are there already.
 
     Raises:

@@ -6,6 +6,7 @@ import difflib
 import os
 import sys
 from contextlib import nullcontext
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
@@ -13,7 +14,10 @@ from typing import Any, NoReturn, TextIO
 import click
 
 from lsa_cli.checks import prepare_check
+from lsa_cli.option_kinds import options_of
 from lsa_cli.processes import is_first_here, is_first_process
+from lsa_cli.settings import apply_settings, origin_of
+from lsa_cli.settings_file import find_settings
 from lsa_onnx._version import __version__
 from lsa_onnx.ending import ending_in_order
 from lsa_onnx.errors import LsaError
@@ -40,6 +44,7 @@ COMMANDS = {
     "diff": ("lsa_cli.commands.diff", "What differs between two model files, tensor by tensor."),
     "demo": ("lsa_cli.commands.demo", "Scan and harden a small model that comes with the tool."),
     "doctor": ("lsa_cli.commands.doctor", "Check this machine, and a model if one is given."),
+    "completion": ("lsa_cli.commands.completion", "Print what lets a shell complete all this."),
 }
 
 # Those that open a model file which somebody else may have made.
@@ -61,6 +66,8 @@ CHECKED = frozenset(
 )
 
 EXIT_INTERRUPTED = 130
+# Set by a shell that asks what to offer.
+_COMPLETING = "_LSA_ONNX_COMPLETE"
 
 EPILOG = """\b
 Exit codes: 0 done; 1 a gate failed; 2 usage or bad data; 3 model invalid or
@@ -92,19 +99,44 @@ class LazyGroup(click.Group):
             UsageError: There is none of this name; the message names the nearest.
         """
         if cmd_name not in COMMANDS:
+            if ctx.resilient_parsing:
+                return None
             near = difflib.get_close_matches(cmd_name, COMMANDS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"accepted are {', '.join(COMMANDS)}."
             raise click.UsageError(f"no command {cmd_name!r}; {hint}", ctx)
-        command: click.Command = import_module(COMMANDS[cmd_name][0]).command
+        command = load(cmd_name)
+        if ctx.resilient_parsing:
+            from lsa_cli.completion import offering  # a shell asks, once
+
+            return offering(command)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """Commands, none of them imported, and options of all of them."""
+        from click.shell_completion import CompletionItem  # a shell asks, once
+
+        names = [
+            CompletionItem(name, help=text)
+            for name, (_, text) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command. What will check its model gets ready while it is imported."""
-        if args and args[0] in CHECKED:
+        """Find the command, and what files and the environment say to it.
+
+        What will check its model gets ready while it is imported.
+        """
+        if ctx.resilient_parsing or not args or args[0] not in COMMANDS:
+            return super().resolve_command(ctx, args)
+        if args[0] in CHECKED:
             prepare_check(ctx, args[1:])
-        return super().resolve_command(ctx, args)
+        found = super().resolve_command(ctx, args)
+        if not set(ctx.help_option_names).intersection(args):
+            _configure(ctx, args[0], args[1:])
+        return found
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command.
@@ -116,6 +148,14 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except BrokenPipeError as error:
             raise ReaderGone from error
+        except LsaError as error:
+            error.args = (f"{error}{origin_of(error, ctx)}", *error.args[1:])
+            raise
+        except click.UsageError as error:
+            if origin := origin_of(error, ctx):
+                told = error.format_message().removesuffix(".")
+                raise click.UsageError(f"{told}{origin}", error.ctx) from error
+            raise
 
     def format_commands(
         self,
@@ -133,8 +173,39 @@ class LazyGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="lsa-onnx")
-def cli() -> None:
-    """Audit a deployed ONNX model: which layers does a perturbation move most?"""
+@click.option(
+    "--config-file",
+    envvar="LSA_ONNX_CONFIG",
+    show_envvar=True,
+    metavar="FILE.toml|none",
+    help="Options by name, for all commands or in a table for one.  [default: the nearest lsa-onnx.toml "
+    "or pyproject.toml]",
+)
+def cli(config_file: str | None) -> None:
+    """Audit a deployed ONNX model: which layers does a perturbation move most?
+
+    Options may also stand in a file, or in a variable LSA_ONNX_OPTION or LSA_ONNX_COMMAND_OPTION;
+    `lsa-onnx doctor` shows what is set, and where.
+    """
+
+
+def load(name: str) -> click.Command:
+    """A command of ``COMMANDS``, imported now."""
+    command: click.Command = import_module(COMMANDS[name][0]).command
+    return command
+
+
+def _configure(ctx: click.Context, name: str, arguments: list[str]) -> None:
+    """Hand a command what is set elsewhere than on the command line.
+
+    Raises:
+        DataError: A configuration file is not usable.
+    """
+    if not options_of(load(name)):
+        return
+    found = find_settings(ctx.params.get("config_file"))
+    commands = {each: partial(load, each) for each in COMMANDS}
+    apply_settings(ctx, name, load(name), arguments, found.file, commands)
 
 
 def main() -> NoReturn:
@@ -152,7 +223,9 @@ def main() -> NoReturn:
     ending = ending_in_order() if is_first_process() else nullcontext()
     try:
         with ending:
-            result = cli.main(prog_name="lsa-onnx", standalone_mode=False)
+            result = _group().main(
+                prog_name="lsa-onnx", standalone_mode=False, complete_var=_COMPLETING
+            )
             sys.stdout.flush()
     except LsaError as error:
         _fail_alike(str(error), error.exit_code)
@@ -169,6 +242,15 @@ def main() -> NoReturn:
     except OSError as error:
         _fail_system(error)
     sys.exit(result if isinstance(result, int) else 0)
+
+
+def _group() -> click.Group:
+    """All commands; where a shell asks what to offer, with answers to that."""
+    if _COMPLETING not in os.environ:
+        return cli
+    from lsa_cli.completion import answering  # nobody else waits for it
+
+    return answering(cli)
 
 
 def fail(message: str, exit_code: int) -> NoReturn:

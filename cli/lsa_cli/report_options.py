@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from lsa_cli.checks import require_safe
+from lsa_cli.output import deliver
 from lsa_onnx.errors import DataError
+from lsa_onnx.report import print_report, write_html
 from lsa_onnx.report.formats import FORMATS, render, write
 from lsa_onnx.report.formats.netron import require_openable
 
@@ -28,6 +31,11 @@ class ReportFiles:
     """Where a report is to be written: flag → file, ``-`` for stdout, ``None`` for none."""
 
     files: Mapping[str, str | None]
+
+    @property
+    def annotates(self) -> bool:
+        """Whether a copy of the model is asked for."""
+        return self.files[_ANNOTATE] is not None
 
     @property
     def texts(self) -> list[str]:
@@ -82,7 +90,57 @@ def report_options(function: F) -> F:
     return checked
 
 
-def draw(report: Report, path: str) -> None:
+def scanned_model_option(function: F) -> F:
+    """``--model``, for what has a saved report and no model."""
+    return click.option(
+        "--model",
+        type=click.Path(),
+        help="The scanned model, for --annotate.  [default: the path in the report]",
+    )(function)
+
+
+def scanned_model(report: Report, model: str | None, formats: ReportFiles) -> str:
+    """The path of the scanned model; it is checked if a copy of it is asked for.
+
+    Raises:
+        UnsafeModelError: It ends, or fills, the process that opens it.
+    """
+    path = model if model is not None else report.model.file.path
+    if formats.annotates:
+        require_safe(path)
+    return path
+
+
+def write_report(
+    report: Report,
+    files: Mapping[str, str | None],
+    model: str,
+    formats: ReportFiles,
+    *,
+    verbose: bool,
+) -> None:
+    """Write every format that is asked for, and show the report; see ``deliver``.
+
+    Args:
+        report: The report.
+        files: Flag → the file that it names, ``None`` for none; those of ``formats`` are among them.
+        model: Path of the scanned model.
+        formats: What ``report_options`` gave.
+        verbose: Show every layer, note and reason.
+
+    Raises:
+        LsaError: A file cannot be written; what was there before is intact.
+    """
+    writers: dict[str, Callable[[str], None]] = {
+        "--html": partial(write_html, report),
+        "--plot": partial(_draw, report),
+        **formats.writers(report, model),
+    }
+    show = partial(print_report, report, verbose=verbose)
+    deliver(report, files, writers, show, formats.printers(report))
+
+
+def _draw(report: Report, path: str) -> None:
     """Draw CM by layer."""
     from lsa_onnx.report.figures.layers import draw_layers  # nobody else waits for matplotlib
 

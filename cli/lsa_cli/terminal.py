@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, final
 
 from rich.console import Console
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
     from lsa_onnx.report.conditions import Conditions
 
 
+_log = logging.getLogger(__name__)
+
+
 class _Results(Console):
     """Leaves a broken pipe to the entry point: rich would exit with code 1, a failed gate here."""
 
@@ -54,6 +60,20 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed:,.0f}/s" if task.speed else "", style="progress.data.speed")
 
 
+@dataclass
+class _Stage:
+    """A stage of ``total`` samples, or steps of training: when it began, and when it last advanced."""
+
+    name: str
+    total: int
+    began: float
+    last: float
+
+    def log(self) -> None:
+        """Tell how long it took."""
+        _log.info("%s: %s in %.2f s", self.name, f"{self.total:,}", self.last - self.began)
+
+
 @final
 class TerminalListener(Listener):
     """Shows messages, the clean accuracy and a progress bar on stderr."""
@@ -68,6 +88,8 @@ class TerminalListener(Listener):
         self._gates = gates
         self.classes: NDArray[np.int64] | None = None
         self._console = Console(stderr=True, quiet=quiet)
+        # A bar moves the cursor, which is nothing for a file, whoever asks for colours.
+        shown = self._console.file.isatty() and not self._console.is_dumb_terminal
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -76,9 +98,10 @@ class TerminalListener(Listener):
             TimeRemainingColumn(),
             console=self._console,
             transient=True,
-            disable=quiet or not self._console.is_terminal,
+            disable=quiet or not shown,
         )
         self._task: TaskID | None = None
+        self._stage: _Stage | None = None
 
     def __enter__(self) -> TerminalListener:
         self._progress.start()
@@ -113,14 +136,21 @@ class TerminalListener(Listener):
         """Replace the bar."""
         self.end()
         self._task = self._progress.add_task(stage, total=total)
+        now = time.perf_counter()
+        self._stage = _Stage(stage, total, now, now)
 
     def advance(self, samples: int) -> None:
         """Move the bar."""
         if self._task is not None:
             self._progress.advance(self._task, samples)
+        if self._stage is not None:
+            self._stage.last = time.perf_counter()
 
     def end(self) -> None:
         """Remove the bar."""
         if self._task is not None:
             self._progress.remove_task(self._task)
             self._task = None
+        if self._stage is not None:
+            self._stage.log()
+            self._stage = None

@@ -15,6 +15,7 @@ from lsa_cli.options import (
     model_options,
     run_options,
 )
+from lsa_cli.verbosity import verbosity_options
 from lsa_onnx.attacks import ATTACKS
 from lsa_onnx.errors import DataError
 from lsa_trainer.options import BASES, DEFAULT_LR, INNERS, OPTIMIZERS, PRECISIONS, HardenOptions
@@ -180,8 +181,9 @@ def result_options(function: F) -> F:
         click.option(
             "--html", metavar="FILE", help="Write a page of the model before and after, scanned."
         ),
-        click.option("-v", "--verbose", is_flag=True, help="Also tell each tenth of the training."),
-        click.option("-q", "--quiet", is_flag=True, help="No messages and no progress."),
+        verbosity_options(
+            "Also tell each tenth of the training, and stages with their times; -vv also how they run."
+        ),
     )
     for option in reversed(options):
         function = option(function)

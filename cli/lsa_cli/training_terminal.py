@@ -62,7 +62,8 @@ class TrainingTerminal(TerminalListener, TrainingListener):  # type: ignore[misc
         self._step = step
         told = _losses(values)
         if self._task is not None:
-            self._progress.update(self._task, advance=1, description=f"training  {told}")
+            self._progress.update(self._task, description=f"training  {told}")
+        self.advance(1)
         if self._verbose and step % max(self._total // _LINES, 1) == 0:
             self.message(f"step {step:,} of {self._total:,}: {told}, lr {figure(values['lr'])}")
 

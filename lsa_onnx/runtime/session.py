@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +21,8 @@ from lsa_onnx.weights import is_large
 
 Array = NDArray[np.generic]
 Optimisation = Literal["all", "extended", "none"]
+
+_log = logging.getLogger(__name__)
 
 _LEVELS = {
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
@@ -79,6 +83,7 @@ class Session:
         mapped = isinstance(model, onnx.ModelProto) and device.kind == "cpu" and is_large(model)
         options = _options(replace(plan, prepack=False) if mapped else plan, folder)
         left_out = ["ConstantFolding"] if mapped else []
+        started = time.perf_counter()
         for library in device.libraries:
             _register(library, options)
         try:
@@ -94,6 +99,10 @@ class Session:
         self.provider: str = self._session.get_providers()[0]
         self.input_names: list[str] = [value.name for value in self._session.get_inputs()]
         self.output_names: list[str] = [value.name for value in self._session.get_outputs()]
+        seconds = time.perf_counter() - started
+        _log.debug(
+            "%s, %d outputs: built in %.2f s", self.provider, len(self.output_names), seconds
+        )
 
     def tensor_types(self) -> dict[str, tuple[str, list[int | str | None]]]:
         """Type (``tensor(float)``) and shape of each output, as ONNX Runtime inferred them.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     import onnx
 
 Array = NDArray[Any]
+
+_log = logging.getLogger(__name__)
 
 _PROBE_SAMPLES = 2
 
@@ -166,6 +169,8 @@ def lay_batches(
     ).plan(probe, single_because(subject))
     give_back_memory()
     batch, estimate = _batch(subject, plan, options)
+    _log.debug("batch %d, %s: %s", batch, plan.mode, plan.note)
+    _log.debug("memory beyond a plain session: about %s", size_text(estimate))
     return Running(plan, probe, batch, estimate)
 
 
@@ -196,6 +201,9 @@ def build_instrument(subject: Subject, ground: Groundwork, device: Device) -> In
     ]
     before = subject.promotion.dropped if subject.promotion else ()
     sizes = [plan.sizes[place] for place in places]
+    _log.debug(
+        "engine: %s, scores %s of %s layers", session.engine, len(layers), len(chosen.layers)
+    )
     return Instrument(session, ground, layers, sizes, [*before, *left.not_scored])
 
 

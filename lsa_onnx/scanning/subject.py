@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     import onnx
 
 Array = NDArray[Any]
+
+_log = logging.getLogger(__name__)
 
 _TENSORS_WITHOUT_ROWS = frozenset({"sequence", "optional", "map", "sparse_tensor", "undeclared"})
 
@@ -123,10 +127,15 @@ def open_subject(path: str, options: SubjectOptions) -> Subject:
     Raises:
         LsaError: The model, the declared range or the data cannot be used.
     """
+    started = time.perf_counter()
     model = load_model(path)
     give_back_memory()
+    _log.debug("loaded %s in %.2f s", path, time.perf_counter() - started)
     target, tensor = choose_target(model, options)
     subject = _opened(model, target, options)
+    _log.debug(
+        "input %s: %d samples, %s", target.name, len(subject.dataset), subject.dataset.source
+    )
     return subject if tensor is None else promoted(subject, tensor, options)
 
 

@@ -71,6 +71,7 @@ def test_help_lists_the_options(cli: Cli, name: str, flag: str) -> None:
                    "--reexport", "--allow-frozen", "--tensorboard", "--json", "--html", "--quiet",
                    "Training attack:", "Verdict:"),
         "loop": ("--output", "--config", "--data", "--attack", "--top-k", "--report", "--html", "--json"),
+        "completion": ("bash", "zsh", "fish", "Install:"),
         "layers": ("--layers", "--device", "--json"),
         "expose": ("--output", "--layers", "--device"),
         "compare": ("--data", "--attack", "--fail-on", "--json", "--html", "--markdown"),

@@ -16,6 +16,7 @@ from lsa_onnx.errors import DataError
 from lsa_trainer.objectives import BASES
 from lsa_trainer.options import BASES as NAMES_OF_BASES
 from lsa_trainer.options import HardenOptions
+from tests.cli.contexts import group
 
 if TYPE_CHECKING:
     import click
@@ -42,7 +43,7 @@ SWITCHES = [name for name, value in ODD.items() if value is True]
 
 
 def harden_with(*words: str) -> HardenOptions:
-    context = harden.command.make_context("harden", [*ONLY_DATA, *words])
+    context = harden.command.make_context("harden", [*ONLY_DATA, *words], parent=group())
     return harden_options_of(context, context.params["config"])
 
 
@@ -158,7 +159,9 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 def test_a_loop_can_be_told_how_to_scan(tmp_path: Path) -> None:
     path = write(tmp_path, "eps = '3%'\nperturbations = ['pgd']\neta = 1\ntop_k = 2\n")
     context = loop.command.make_context(
-        "loop", [*ONLY_DATA, "--config", str(path), "--top-k", "3", "--layers", "all"]
+        "loop",
+        [*ONLY_DATA, "--config", str(path), "--top-k", "3", "--layers", "all"],
+        parent=group(),
     )
     options, scanning = loop_options_of(context, str(path))
     assert (options.eps, options.data) == ("3%", Path("x.npz"))

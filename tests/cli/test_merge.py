@@ -117,7 +117,10 @@ def test_pictures_are_the_users_choice(cli: Cli, words: tuple[str, ...], flag: s
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (("other.onnx",), "2 models are given; several are scanned with --cluster"),
+        (
+            ("other.onnx",),
+            "2 models are given: 'net.onnx', 'other.onnx'; give one, or several with --cluster",
+        ),
         (("--workers", "2"), "--workers is for --cluster"),
         (("--reports", "."), "--reports is for --cluster"),
         (("--cluster", "local", "--shard", "1/2", "--json", "r.json"), "leave out --shard"),

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 STEP = {"loss": 1.25, "base": 1.0, "regulariser": 0.25, "robust": 0.5, "lr": 0.01}
 
 
+class Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
 def watch(shown: TrainingTerminal, pause: float = 0.0) -> None:
     """Four steps with a validation after the second."""
     with shown:
@@ -68,7 +73,7 @@ def test_quiet_tells_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    screen = io.StringIO()
+    screen = Screen()
 
     def console(**_: object) -> Console:
         return Console(file=screen, force_terminal=True, width=120)
@@ -82,7 +87,7 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_bar_of_a_resumed_run_starts_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    screen = io.StringIO()
+    screen = Screen()
 
     def console(**_: object) -> Console:
         return Console(file=screen, force_terminal=True, width=120)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -25,7 +24,9 @@ from lsa_cli.options import (
 )
 from lsa_cli.output import deliver, require_distinct, require_writable
 from lsa_cli.scan_options import list_options, perturbation_options
+from lsa_cli.settings import command_line
 from lsa_cli.terminal import TerminalListener
+from lsa_cli.verbosity import verbosity_options
 from lsa_onnx.accounts.shares import accuracy_of
 from lsa_onnx.comparing import Side, compare
 from lsa_onnx.errors import DataError
@@ -70,8 +71,9 @@ _OF_DOCUMENTS = frozenset(
 @click.option("--json", metavar="FILE|-", help="Write the comparison as JSON; - for stdout, alone.")
 @click.option("--html", metavar="FILE", help="Write it as one self-contained page.")
 @click.option("--markdown", metavar="FILE", help="Write it as Markdown, for a pull request.")
-@click.option("-v", "--verbose", is_flag=True, help="Show every layer and note.")
-@click.option("-q", "--quiet", is_flag=True, help="No messages and no progress.")
+@verbosity_options(
+    "Show every layer and note, and how long each stage takes; -vv also how it is run."
+)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -152,7 +154,8 @@ def _refuse_scan_options(ctx: click.Context) -> None:
     """
     for parameter in ctx.command.params:
         name = parameter.name or ""
-        given = ctx.get_parameter_source(name) not in (ParameterSource.DEFAULT, None)
+        # Settings of a folder or of the environment are for whatever command can use them.
+        given = ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
         if given and name not in _OF_DOCUMENTS and parameter.expose_value:
             raise DataError(
                 f"{parameter.opts[0]} says how models are scanned, and two results are given, which are "
@@ -172,7 +175,7 @@ def _scan_options(given: Mapping[str, Any]) -> ScanOptions:
         **fields | {"perturbations": fields["perturbations"] or None},
         data=Path(data) if data is not None else None,
         range=range_,
-        command=("lsa-onnx", *sys.argv[1:]),
+        command=command_line(),
         pictures=False,
     )
     if options.save_adversarial is not None:
@@ -187,7 +190,7 @@ def _of_documents(before: str, after: str, gates: Gates) -> Comparison:
     """Two results that are there already."""
     first, second = read_scan_or_evaluation(before), read_scan_or_evaluation(after)
     gates.require_possible(conditions_of(second))
-    found = compare(Side(first, before), Side(second, after), ("lsa-onnx", *sys.argv[1:]))
+    found = compare(Side(first, before), Side(second, after), command_line())
     return dataclasses.replace(found, gates=gates.judge_change(found, first, second))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,9 @@ import click
 from lsa_cli.checks import check_option, custom_ops_option, require_safe
 from lsa_cli.options import Parsed, data_options, input_options, model_options, run_options
 from lsa_cli.output import deliver, require_distinct, require_writable
+from lsa_cli.settings import command_line
 from lsa_cli.terminal import TerminalListener
+from lsa_cli.verbosity import verbosity_options
 from lsa_onnx.boundary import BoundaryOptions, decision_boundary
 from lsa_onnx.boundary.options import DEFAULT_POINTS, parse_extent
 from lsa_onnx.report.boundary import Boundary
@@ -54,7 +55,7 @@ Examples:
 @check_option
 @click.option("--json", metavar="FILE|-", help="Write the result as JSON; - for stdout, alone.")
 @click.option("--plot", metavar="FILE", help="Draw the plane: a png, svg or pdf.")
-@click.option("-q", "--quiet", is_flag=True, help="No messages and no progress.")
+@verbosity_options(told=["quiet"])
 def command(
     models: tuple[str, ...],
     data: str | None,
@@ -69,7 +70,7 @@ def command(
     options = BoundaryOptions(
         data=Path(data) if data is not None else None,
         range=range_,
-        command=("lsa-onnx", *sys.argv[1:]),
+        command=command_line(),
         **rest,
     )
     files = {"--json": json, "--plot": plot}

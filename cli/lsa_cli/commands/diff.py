@@ -12,6 +12,7 @@ from rich.text import Text
 from lsa_cli.checks import check_option, require_safe
 from lsa_cli.output import require_writable
 from lsa_cli.terminal import results
+from lsa_cli.verbosity import verbosity_options
 from lsa_onnx.differences import MetadataChange, ModelDifference, TensorChange, diff_models
 from lsa_onnx.errors import GateFailed
 from lsa_onnx.files import write_atomically
@@ -26,6 +27,7 @@ _VALUE_WIDTH = 60
 @click.argument("new", type=click.Path())
 @click.option("--json", metavar="FILE|-", help="Write the differences as JSON; - for stdout.")
 @check_option
+@verbosity_options(told=())
 def command(old: str, new: str, json: str | None) -> None:
     """Compare two model files: weights tensor by tensor, metadata, and everything else.
 

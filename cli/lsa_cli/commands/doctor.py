@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json as json_format
 import platform
 from collections import Counter
+from collections.abc import Mapping
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 import click
@@ -11,12 +15,18 @@ from rich.table import Table
 from rich.text import Text
 
 from lsa_cli.checks import check_option, custom_ops_option, require_safe
+from lsa_cli.main import COMMANDS, load
 from lsa_cli.options import decision_option, input_options
+from lsa_cli.output import require_writable
+from lsa_cli.settings_file import NOT_THERE, Found, find_settings
+from lsa_cli.settings_view import Survey, Told, survey_settings
 from lsa_cli.terminal import results
 from lsa_cli.training import INSTALL, missing_packages
+from lsa_cli.verbosity import verbosity_options
 from lsa_onnx._version import __version__
 from lsa_onnx.attacks import Pgd
 from lsa_onnx.errors import DataError, ModelError
+from lsa_onnx.files import write_atomically
 from lsa_onnx.prediction import Head, model_head
 from lsa_onnx.report.text import count, shape, visible
 from lsa_onnx.runtime.devices import (
@@ -44,26 +54,53 @@ _PACKAGES = ("onnx", "onnxruntime-gpu", "onnxruntime", "numpy", "torch")
 @decision_option
 @custom_ops_option
 @check_option
+@click.option("--json", metavar="FILE|-", help="Write all of it as JSON; - for stdout, alone.")
+@verbosity_options(told=())
+@click.pass_context
 def command(
+    ctx: click.Context,
+    /,
     model: str | None,
     range_: tuple[float, float] | None,
     custom_ops: tuple[str, ...],
+    json: str | None,
     **spec: object,
 ) -> None:
-    """Check this machine; with MODEL, what a scan of it would score, and whether it can be hardened."""
-    _print("This machine", _machine())
-    if model is not None:
-        require_safe(model, libraries=custom_ops)
-        options = ScanOptions(samples=2, range=range_, custom_ops=custom_ops, **spec)  # type: ignore[arg-type]
-        subject = open_subject(model, options)
-        head = model_head(subject.model, options.decision)
-        device = resolve_device(options.device, custom_ops)
-        ground = lay_groundwork(subject, options, device)
-        instrument = build_instrument(subject, ground, device)
-        rows = [*_model(subject, instrument), ("Class", how_read(subject, head, options.decision))]
-        rows.append(("Gradient", _gradient(subject, head, ground, device)))
-        rows.append(("Training", _training(subject)))
+    """Check this machine, and what is set by files and variables.
+
+    With MODEL, also what a scan of it would score, and whether it can be hardened.
+    """
+    require_writable({"--json": json}, [] if model is None else [model])
+    machine = _machine()
+    found, survey = _settings(ctx)
+    if json != "-":
+        _print("This machine", machine)
+        _print("Settings", _told(found, survey))
+    rows = None if model is None else _examined(model, range_, custom_ops, spec)
+    if rows is not None and json != "-":
         _print(f"Model {model}", rows)
+    if json is not None:
+        _write_json(json, machine, found, survey, rows)
+
+
+def _examined(
+    model: str,
+    range_: tuple[float, float] | None,
+    custom_ops: tuple[str, ...],
+    spec: Mapping[str, object],
+) -> Rows:
+    """What there is to say of a model."""
+    require_safe(model, libraries=custom_ops)
+    options = ScanOptions(samples=2, range=range_, custom_ops=custom_ops, **spec)  # type: ignore[arg-type]
+    subject = open_subject(model, options)
+    head = model_head(subject.model, options.decision)
+    device = resolve_device(options.device, custom_ops)
+    ground = lay_groundwork(subject, options, device)
+    instrument = build_instrument(subject, ground, device)
+    rows = [*_model(subject, instrument), ("Class", how_read(subject, head, options.decision))]
+    rows.append(("Gradient", _gradient(subject, head, ground, device)))
+    rows.append(("Training", _training(subject)))
+    return rows
 
 
 def _machine() -> Rows:
@@ -83,6 +120,49 @@ def _machine() -> Rows:
         rows.append(("Problem", problem))
     device = resolve_device("auto")
     return [*rows, ("--device auto", f"{device.name}{f' ({device.note})' if device.note else ''}")]
+
+
+def _settings(ctx: click.Context) -> tuple[Found, Survey]:
+    """The files that were looked for, and what they and the environment say to all commands."""
+    group = ctx.find_root()
+    commands = {name: partial(load, name) for name in COMMANDS}
+    found = find_settings(group.params.get("config_file"))
+    return found, survey_settings(found.file, commands, ctx)
+
+
+def _told(found: Found, survey: Survey) -> Rows:
+    rows = [(told.option, _of(told, survey)) for told in survey.told]
+    rows += [("Problem", problem) for problem in survey.problems]
+    # Of folders above without such files there is nothing to tell.
+    files = [look for look in found.looked if look.found != NOT_THERE] or list(found.looked[:2])
+    return [*rows, *(("File", f"{look.path}: {look.found}") for look in files)]
+
+
+def _of(told: Told, survey: Survey) -> str:
+    """A value, who gave it, and which commands it is for, where that are not all that have the option."""
+    text = f"{told.value} ({told.where})"
+    if told.commands != survey.everywhere[told.option]:
+        text += f", for {', '.join(told.commands)}"
+    return text if told.problem is None else f"{text}: not usable, {told.problem}"
+
+
+def _write_json(path: str, machine: Rows, found: Found, survey: Survey, model: Rows | None) -> None:
+    document = {
+        "machine": _records(machine),
+        "settings": [dataclasses.asdict(told) for told in survey.told],
+        "problems": list(survey.problems),
+        "files": [dataclasses.asdict(look) for look in found.looked],
+        "model": None if model is None else _records(model),
+    }
+    text = json_format.dumps(document, indent=2)
+    if path == "-":
+        click.echo(text)
+    else:
+        write_atomically(path, f"{text}\n".encode())
+
+
+def _records(rows: Rows) -> list[dict[str, str]]:
+    return [{"name": name, "value": value} for name, value in rows]
 
 
 def _installed(name: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,9 @@ from lsa_cli.options import (
     run_options,
 )
 from lsa_cli.output import deliver, require_distinct, require_writable
+from lsa_cli.settings import command_line
 from lsa_cli.terminal import TerminalListener
+from lsa_cli.verbosity import verbosity_options
 from lsa_onnx.attacks import ATTACKS
 from lsa_onnx.errors import LsaError
 from lsa_onnx.evaluation import EvaluationOptions, evaluate, require_evaluable, side_by_side
@@ -77,7 +78,7 @@ KINDS = "\n".join(
 @click.option("--json", metavar="FILE|-", help="Write the result as JSON; - for stdout, alone.")
 @click.option("--html", metavar="FILE", help="Write the result as one self-contained page.")
 @click.option("--plot", metavar="FILE", help="Draw the curves: a png, svg or pdf.")
-@click.option("-q", "--quiet", is_flag=True, help="No messages and no progress.")
+@verbosity_options(told=["quiet"])
 def command(
     models: tuple[str, ...],
     data: str | None,
@@ -97,7 +98,7 @@ def command(
         data=Path(data) if data is not None else None,
         range=range_,
         eps_list=tuple(text.strip() for text in eps_list.split(",") if text.strip()),
-        command=("lsa-onnx", *sys.argv[1:]),
+        command=command_line(),
         **rest,
     )
     require_zero(options.eps_list)

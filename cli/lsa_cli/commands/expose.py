@@ -7,8 +7,9 @@ import click
 from lsa_cli.checks import check_option, custom_ops_option, require_safe
 from lsa_cli.options import device_option, layers_option, model_argument
 from lsa_cli.output import require_writable
+from lsa_cli.verbosity import verbosity_options
 from lsa_onnx.instrumented import write_exposed
-from lsa_onnx.report.text import count
+from lsa_onnx.report.text import count, visible
 from lsa_onnx.runtime.devices import resolve_device
 
 
@@ -19,8 +20,15 @@ from lsa_onnx.runtime.devices import resolve_device
 @device_option
 @custom_ops_option
 @check_option
+@verbosity_options(told=["quiet"])
 def command(
-    model: str, output: str, layers: tuple[str, ...], device: str, custom_ops: tuple[str, ...]
+    model: str,
+    output: str,
+    layers: tuple[str, ...],
+    device: str,
+    custom_ops: tuple[str, ...],
+    *,
+    quiet: bool,
 ) -> None:
     """Write a copy of MODEL that also returns its layers as outputs.
 
@@ -29,4 +37,5 @@ def command(
     require_safe(model, libraries=custom_ops)
     require_writable({"-o": output}, [model])
     names = write_exposed(model, output, layers, resolve_device(device, custom_ops))
-    click.echo(f"{output}: {count(len(names), 'tensor')} exposed", err=True)
+    if not quiet:
+        click.echo(visible(f"{output}: {count(len(names), 'tensor')} exposed"), err=True)

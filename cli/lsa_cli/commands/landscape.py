@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,9 @@ import click
 from lsa_cli.checks import check_option, custom_ops_option, require_safe
 from lsa_cli.options import data_options, input_options, model_options, run_options
 from lsa_cli.output import deliver, require_distinct, require_writable
+from lsa_cli.settings import command_line
 from lsa_cli.terminal import TerminalListener
+from lsa_cli.verbosity import verbosity_options
 from lsa_onnx.attacks import ATTACKS
 from lsa_onnx.landscape import LandscapeOptions, input_landscape
 from lsa_onnx.landscape.options import (
@@ -111,7 +112,7 @@ Examples:
 @click.option("--json", metavar="FILE|-", help="Write the result as JSON; - for stdout, alone.")
 @click.option("--html", metavar="FILE", help="Write the surfaces as one self-contained page.")
 @click.option("--plot", metavar="FILE", help="Draw the surfaces: a png, svg or pdf.")
-@click.option("-q", "--quiet", is_flag=True, help="No messages and no progress.")
+@verbosity_options(told=["quiet"])
 def command(
     models: tuple[str, ...],
     data: str | None,
@@ -133,7 +134,7 @@ def command(
         samples=DEFAULT_SAMPLES if samples is None else samples,
         proposals=_proposals(proposals, rest["space"]),
         mvl=(mvl,) if mvl is not None else (),
-        command=("lsa-onnx", *sys.argv[1:]),
+        command=command_line(),
         **rest,
     )
     files = {"--json": json, "--html": html, "--plot": plot}

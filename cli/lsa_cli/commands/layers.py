@@ -11,6 +11,7 @@ from lsa_cli.checks import check_option, custom_ops_option, require_safe
 from lsa_cli.options import device_option, layers_option, model_argument
 from lsa_cli.output import require_writable
 from lsa_cli.terminal import results
+from lsa_cli.verbosity import verbosity_options
 from lsa_onnx.files import write_atomically
 from lsa_onnx.layers import plan_layers
 from lsa_onnx.model import load_model
@@ -26,6 +27,7 @@ from lsa_onnx.runtime.inspection import survey
 @custom_ops_option
 @check_option
 @click.option("--json", metavar="FILE|-", help="Write the list as JSON; - for stdout.")
+@verbosity_options(told=())
 def command(
     model: str,
     layers: tuple[str, ...],

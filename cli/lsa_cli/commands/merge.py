@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import click
 
-from lsa_cli.gating import gate_options, judged, merge_gates
-from lsa_cli.output import deliver, require_writable
+from lsa_cli.checks import check_option
+from lsa_cli.gating import gate_options, judged, saved_gates
+from lsa_cli.output import require_writable
+from lsa_cli.report_options import (
+    ReportFiles,
+    report_options,
+    scanned_model,
+    scanned_model_option,
+    write_report,
+)
+from lsa_cli.verbosity import verbosity_options
 from lsa_onnx.accounts.merging import merge, sources
 from lsa_onnx.gates import require_passed
-from lsa_onnx.report import print_report, write_html
 from lsa_onnx.report.conditions import conditions_of
 from lsa_onnx.report.figures import require_drawable
-from lsa_onnx.report.figures.layers import draw_layers
 
 EXAMPLES = """\b
 Examples:
@@ -30,7 +36,10 @@ Examples:
 @click.option("--json", metavar="FILE|-", help="Write the report as JSON; - for stdout, alone.")
 @click.option("--html", metavar="FILE", help="Write the report as one self-contained page.")
 @click.option("--plot", metavar="FILE", help="Draw CM by layer: a png, svg or pdf.")
-@click.option("-v", "--verbose", is_flag=True, help="Show every layer, note and reason.")
+@report_options
+@scanned_model_option
+@check_option
+@verbosity_options("Show every layer, note and reason.", told=["verbose"])
 def command(
     parts: tuple[str, ...],
     fail_on: tuple[str, ...],
@@ -38,6 +47,8 @@ def command(
     json: str | None,
     html: str | None,
     plot: str | None,
+    formats: ReportFiles,
+    model: str | None,
     *,
     verbose: bool,
 ) -> None:
@@ -45,18 +56,17 @@ def command(
 
     The figures are those of a single run, to the last bit; models and data are not read again.
     """
-    gates = merge_gates(fail_on, baseline)
-    files = {"--json": json, "--html": html, "--plot": plot}
+    gates = saved_gates(fail_on, baseline)
+    files = {"--json": json, "--html": html, "--plot": plot, **formats.files}
     if plot is not None:
         require_drawable(plot)
-    require_writable(files, [], [*sources(parts), *filter(None, [baseline])])
+    formats.require_usable()
+    models = [] if model is None else [model]
+    inputs = [*sources(parts), *filter(None, [baseline])]
+    require_writable(files, models, inputs, formats.texts)
     report = merge(parts)
+    scanned = scanned_model(report, model, formats)
     gates.require_possible(conditions_of(report))
     report = judged(report, gates)
-    deliver(
-        report,
-        files,
-        {"--html": partial(write_html, report), "--plot": partial(draw_layers, [report])},
-        partial(print_report, report, verbose=verbose),
-    )
+    write_report(report, files, scanned, formats, verbose=verbose)
     require_passed(report.gates)

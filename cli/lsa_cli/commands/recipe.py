@@ -12,6 +12,7 @@ from lsa_cli.options import Parsed, device_option, parse_names, parse_seeds
 from lsa_cli.output import require_writable
 from lsa_cli.terminal import results
 from lsa_cli.training import require_training, training_terminal
+from lsa_cli.verbosity import verbosity_options
 from lsa_onnx.errors import DataError
 from lsa_onnx.files import write_atomically
 
@@ -56,7 +57,9 @@ Examples:
     "weights, regions of two features.",
 )
 @device_option
-@click.option("-q", "--quiet", is_flag=True, help="No messages and no progress.")
+@verbosity_options(
+    "Also tell each tenth of every training, and stages with their times; -vv also how they run."
+)
 def command(
     name: str | None,
     work: str | None,
@@ -70,6 +73,7 @@ def command(
     *,
     listed: bool,
     fresh: bool,
+    verbose: bool,
     quiet: bool,
 ) -> None:
     """Run a published experiment: train, export, scan, harden and evaluate, row by row.
@@ -90,7 +94,7 @@ def command(
         raise DataError(f"recipe {name!r} needs a folder for what it makes; name one with -o")
     if page_path is not None:
         _require_page(page_path, work, [path for path in (name, data) if path is not None])
-    ran = _run(recipe, work, data, seeds, rows, device, fresh=fresh, quiet=quiet)
+    ran = _run(recipe, work, data, seeds, rows, device, fresh=fresh, quiet=quiet, verbose=verbose)
     if ran.results:
         text = results_page(ran.results)
         if page_path is None:
@@ -175,13 +179,14 @@ def _run(
     *,
     fresh: bool,
     quiet: bool,
+    verbose: bool,
 ) -> Ran:
     """Run what is missing. torch is loaded here and not before."""
     from lsa_trainer.recipes import run_recipe
 
     # It tells of every process and precision that it sets up.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    with training_terminal(quiet=quiet, verbose=False) as terminal:
+    with training_terminal(quiet=quiet, verbose=verbose) as terminal:
         return run_recipe(
             recipe,
             work,

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from pathlib import Path
 
 import click
 
-from lsa_cli.checks import check_option, require_safe
-from lsa_cli.output import deliver, require_writable
-from lsa_cli.report_options import ReportFiles, draw, report_options
-from lsa_onnx.report import print_report, read_report, write_html
+from lsa_cli.checks import check_option
+from lsa_cli.gating import gate_options, judged, saved_gates
+from lsa_cli.output import require_writable
+from lsa_cli.report_options import (
+    ReportFiles,
+    report_options,
+    scanned_model,
+    scanned_model_option,
+    write_report,
+)
+from lsa_cli.verbosity import verbosity_options
+from lsa_onnx.gates import require_passed
+from lsa_onnx.report import read_report
+from lsa_onnx.report.conditions import conditions_of
 from lsa_onnx.report.figures import require_drawable
 
 EXAMPLES = """\b
@@ -26,37 +35,36 @@ Examples:
 @click.option("--html", metavar="FILE", help="Write the report as one self-contained page.")
 @click.option("--plot", metavar="FILE", help="Draw CM by layer: a png, svg or pdf.")
 @report_options
-@click.option(
-    "--model",
-    type=click.Path(),
-    help="The scanned model, for --annotate.  [default: the path in the report]",
-)
-@click.option("-v", "--verbose", is_flag=True, help="Show every layer, note and reason.")
+@gate_options
+@scanned_model_option
+@verbosity_options("Show every layer, note and reason.", told=["verbose"])
 @check_option
 def command(
     report: str,
     html: str | None,
     plot: str | None,
     formats: ReportFiles,
+    fail_on: tuple[str, ...],
+    baseline: Path | None,
     model: str | None,
     *,
     verbose: bool,
 ) -> None:
-    """Show REPORT, the JSON file of a scan, and write it in other formats."""
+    """Show REPORT, the JSON file of a scan, write it in other formats, and hold it to gates.
+
+    With gates of its own it forgets what those of the scan found.
+    """
+    gates = saved_gates(fail_on, baseline)
     if plot is not None:
         require_drawable(plot)
     formats.require_usable()
     found = read_report(report)
-    scanned = model if model is not None else found.model.file.path
-    annotates = formats.files["--annotate"] is not None
+    gates.require_possible(conditions_of(found))
+    found = judged(found, gates) if gates else found
+    scanned = scanned_model(found, model, formats)
     files = {"--html": html, "--plot": plot, **formats.files}
-    if annotates:
-        require_safe(scanned)
-    require_writable(files, [scanned] if annotates else [], [report], formats.texts)
-    writers: dict[str, Callable[[str], None]] = {
-        "--html": partial(write_html, found),
-        "--plot": partial(draw, found),
-        **formats.writers(found, scanned),
-    }
-    show = partial(print_report, found, verbose=verbose)
-    deliver(found, files, writers, show, formats.printers(found))
+    inputs: list[str | Path] = [report, *filter(None, [baseline])]
+    require_writable(files, [scanned] if formats.annotates else [], inputs, formats.texts)
+    write_report(found, files, scanned, formats, verbose=verbose)
+    if gates:
+        require_passed(found.gates)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +19,16 @@ from lsa_cli.options import (
     model_options,
     run_options,
 )
-from lsa_cli.output import deliver, require_writable
-from lsa_cli.report_options import ReportFiles, draw, report_options
+from lsa_cli.output import require_writable
+from lsa_cli.report_options import ReportFiles, report_options, write_report
 from lsa_cli.scan_options import list_options, perturbation_options
+from lsa_cli.settings import command_line
 from lsa_cli.shards import partial_files, records_path, shard_options
 from lsa_cli.terminal import TerminalListener, results
+from lsa_cli.verbosity import verbosity_options
 from lsa_onnx.errors import ScanInterrupted
 from lsa_onnx.gates import Gates, require_all_passed, require_passed
-from lsa_onnx.report import Report, print_report, write_html, write_json
+from lsa_onnx.report import Report, write_html, write_json
 from lsa_onnx.report.figures import require_drawable
 from lsa_onnx.report.sections import GateOutcome
 from lsa_onnx.report.text import visible
@@ -72,8 +71,9 @@ Examples:
 @click.option("--html", metavar="FILE", help="Write the report as one self-contained page.")
 @click.option("--plot", metavar="FILE", help="Draw CM by layer: a png, svg or pdf.")
 @report_options
-@click.option("-v", "--verbose", is_flag=True, help="Show every layer, note and reason.")
-@click.option("-q", "--quiet", is_flag=True, help="No messages and no progress.")
+@verbosity_options(
+    "Show every layer, note and reason, and how long each stage takes; -vv also how it is run."
+)
 def command(
     models: tuple[str, ...],
     data: str | None,
@@ -108,7 +108,7 @@ def command(
         perturbations=perturbations or None,
         shard=shard,
         records=records_path(shard, records, json),
-        command=("lsa-onnx", *sys.argv[1:]),
+        command=command_line(),
         **rest,
     )
     gates = scan_gates(fail_on, baseline, options, models)
@@ -132,10 +132,11 @@ def command(
             report = judged(sharing.scan(models[0], options, listener), gates)
         except ScanInterrupted as interrupt:
             left = partial_files(files)
-            _deliver(judged(interrupt.report, gates), left, models[0], formats, verbose=verbose)
+            left_over = judged(interrupt.report, gates)
+            write_report(left_over, left, models[0], formats, verbose=verbose)
             listener.message(_told(left))
             raise
-    _deliver(report, files, models[0], formats, verbose=verbose)
+    write_report(report, files, models[0], formats, verbose=verbose)
     require_passed(report.gates)
 
 
@@ -157,18 +158,6 @@ def _scan_several(
     with TerminalListener(quiet) as listener:
         sharing.scan_all(models, options, listener, finished)
     require_all_passed(outcomes)
-
-
-def _deliver(
-    report: Report, files: dict[str, str | None], model: str, formats: ReportFiles, *, verbose: bool
-) -> None:
-    writers: dict[str, Callable[[str], None]] = {
-        "--html": partial(write_html, report),
-        "--plot": partial(draw, report),
-        **formats.writers(report, model),
-    }
-    show = partial(print_report, report, verbose=verbose)
-    deliver(report, files, writers, show, formats.printers(report))
 
 
 def _told(files: dict[str, str | None]) -> str:

@@ -17,7 +17,9 @@ from lsa_cli.output import require_writable
 from lsa_cli.terminal import results
 from lsa_cli.training import require_training, single_names, training_terminal
 from lsa_cli.training_options import GroupedCommand, harden_options
+from lsa_cli.verbosity import verbosity_options
 from lsa_onnx.errors import DataError
+from lsa_onnx.report.text import visible
 from lsa_trainer.tuning.plan import SEARCHABLE, TuningPlan, offered, require_optuna, require_search
 
 if TYPE_CHECKING:
@@ -113,8 +115,9 @@ class TuneCommand(GroupedCommand):
 @harden_options
 @click.option("--json", metavar="FILE|-", help="Write all trials as JSON; - for stdout, alone.")
 @click.option("--page", metavar="FILE.md", help="Write a page of Markdown.")
-@click.option("-v", "--verbose", is_flag=True, help="Also tell each tenth of every training.")
-@click.option("-q", "--quiet", is_flag=True, help="No messages and no progress.")
+@verbosity_options(
+    "Also tell each tenth of every training, and stages with their times; -vv also how they run."
+)
 @check_option
 @click.pass_context
 def command(
@@ -179,6 +182,7 @@ def _deliver(tuning: Tuning, output: str, json: str | None, page: str | None) ->
         click.echo(dumps(tuning), nl=False)
     else:
         print_tuning(tuning, results())
-        click.echo(f"lsa-onnx harden {shlex.quote(tuning.model)} --config {shlex.quote(output)}")
+        told = shlex.join(["lsa-onnx", "harden", tuning.model, "--config", output])
+        click.echo(visible(told))
     if failure is not None:
         raise failure
