@@ -1,0 +1,66 @@
+"""``{public} MODULE``: the reference of every name in a module's ``__all__``, from the docstrings."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from importlib import import_module
+from types import ModuleType
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+
+class Public(SphinxDirective):
+    """What autodoc's own ``automodule`` cannot do: names that a package loads when they are first used.
+
+    Its content names more classes, in full: those of which the module's own are made.
+    """
+
+    required_arguments = 1
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """The module's docstring and its names, in the order of ``__all__``."""
+        name = self.arguments[0]
+        module = import_module(name)
+        names = getattr(module, "__all__", None) or _own_classes(name, module)
+        lines = [f".. py:module:: {name}", "", *(inspect.getdoc(module) or "").splitlines(), ""]
+        for full in [*(f"{name}.{each}" for each in names), *self.content]:
+            lines += self._once(full)
+        text = StringList(["```{eval-rst}", *lines, "```"], source=f"reference of {name}")
+        found = nodes.Element()
+        self.state.nested_parse(text, self.content_offset, found)
+        return found.children
+
+    def _once(self, full: str) -> list[str]:
+        """The directive for a name, or a link if a package above has it as well."""
+        module, _, name = full.rpartition(".")
+        value = getattr(import_module(module), name)
+        seen: dict[int, str] = self.env.temp_data.setdefault("public names", {})
+        first = seen.setdefault(id(value), full)
+        if first != full:
+            return [f"``{name}`` is :py:obj:`{first}`.", ""]
+        return list(_directive(full, value))
+
+
+def _own_classes(name: str, module: ModuleType) -> list[str]:
+    return [key for key, value in vars(module).items() if getattr(value, "__module__", None) == name]
+
+
+def _directive(full: str, value: object) -> Iterator[str]:
+    if inspect.isclass(value):
+        yield from (f".. autoclass:: {full}", "   :members:", "")
+    elif inspect.isroutine(value):
+        yield from (f".. autofunction:: {full}", "")
+    else:
+        # A value's docstring would be that of its type.
+        yield from (f".. py:data:: {full.rpartition('.')[2]}", f"   :type: {type(value).__name__}", "")
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Called by Sphinx."""
+    app.add_directive("public", Public)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

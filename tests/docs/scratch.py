@@ -1,0 +1,120 @@
+"""The folder in which the blocks of a page run: what every page may take for granted, made from the demo.
+
+===================  ====================================================================================
+``model.onnx``       the digits of ``lsa-onnx demo``; in the README one of three channels, as its means are
+``images.npz``       60 of its images with labels, ``images/`` 30 of them as PNG files in folders by class
+``train.npz``        300 of its images with labels; ``test.npz`` 100 others
+``report.json``      a scan of ``model.onnx`` with an attack
+``hardened.onnx``    the same graph with other weights, trained for a moment
+===================  ====================================================================================
+
+Pages on other models have more: see ``_EXTRA``.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+from lsa_onnx.demo.assets import digits_data, digits_model
+from tests import graphs, tokens
+from tests.docs.running import Shell
+
+Array = NDArray[Any]
+
+_TRAIN, _TEST, _IMAGES, _FILES = 300, 100, 60, 30
+
+
+def make_base(folder: Path) -> None:
+    """What all pages but the README share; it runs a scan and a short training."""
+    folder.mkdir()
+    x, y = _digits()
+    _data(folder, x, y)
+    shutil.copy(digits_model(), folder / "model.onnx")
+    _derived(folder, "--eps", "10%")
+
+
+def make_readme(folder: Path) -> None:
+    """The same in three channels: the README gives a mean for each."""
+    folder.mkdir()
+    x, y = _digits()
+    _data(folder, np.repeat(x[..., np.newaxis], 3, axis=3), y)
+    onnx.save(_coloured(onnx.load(digits_model())), folder / "model.onnx")
+    _derived(folder)
+
+
+def furnish(page: str, folder: Path) -> None:
+    """Add what this page alone needs."""
+    if page in _EXTRA:
+        _EXTRA[page](folder)
+
+
+def _digits() -> tuple[Array, Array]:
+    with np.load(digits_data()) as data:
+        return data["x"], data["y"]
+
+
+def _data(folder: Path, x: Array, y: Array) -> None:
+    np.savez(folder / "train.npz", x=x[:_TRAIN], y=y[:_TRAIN])
+    x, y = x[_TRAIN:], y[_TRAIN:]
+    np.savez(folder / "test.npz", x=x[:_TEST], y=y[:_TEST])
+    np.savez(folder / "images.npz", x=x[:_IMAGES], y=y[:_IMAGES])
+    for index in range(_FILES):
+        path = folder / "images" / str(y[index]) / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(x[index]).save(path)
+
+
+def _derived(folder: Path, *strength: str) -> None:
+    shell = Shell(folder)
+    attack = ["--data", "test.npz", "--attack", "pgd", *strength]
+    shell.must(["lsa-onnx", "scan", "model.onnx", *attack, "--json", "report.json", "-q"])
+    quick = ["--epochs", "2", "--verify-attack", "fgsm", "--force", "-q", *strength]
+    trained = ["--report", "report.json", "--data", "train.npz", "-o", "hardened.onnx"]
+    shell.must(["lsa-onnx", "harden", "model.onnx", *trained, *quick])
+    shutil.rmtree(folder / "hardened.onnx.run")
+
+
+def _coloured(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model behind a layer that makes grey of three channels."""
+    (image,) = model.graph.input
+    image.type.tensor_type.shape.dim[1].dim_value = 3
+    name, image.name = image.name, "colours"
+    grey = numpy_helper.from_array(np.full((1, 3, 1, 1), 1 / 3, np.float32), "grey")
+    model.graph.initializer.append(grey)
+    model.graph.node.insert(0, helper.make_node("Conv", ["colours", "grey"], [name], "to_grey"))
+    return model
+
+
+def _several_inputs(folder: Path) -> None:
+    """``two.onnx``, ``tokens.onnx``, ``detector.onnx`` and data of each."""
+    graphs.save(graphs.two_input_net(), folder / "two.onnx")
+    random = np.random.default_rng(0)
+    graphs.save(tokens.attention_net(), folder / "tokens.onnx")
+    ids = random.integers(1, tokens.VOCABULARY, (40, 5))
+    np.savez(folder / "ids.npz", ids=ids, y=random.integers(0, tokens.CLASSES, 40))
+    np.save(folder / "mask.npy", np.ones((40, 5), bool))
+    _detector(folder)
+
+
+def _detector(folder: Path) -> None:
+    """Two outputs per place of the picture, none of them a class."""
+    model = onnx.load(digits_model())
+    boxes = helper.make_tensor_value_info("boxes", TensorProto.FLOAT, ["batch", 24, 4, 4])
+    model.graph.node.append(helper.make_node("Identity", ["conv3.relu"], ["boxes"], "boxes"))
+    del model.graph.output[:]
+    model.graph.output.append(boxes)
+    onnx.save(model, folder / "detector.onnx")
+
+
+_EXTRA: dict[str, Callable[[Path], None]] = {
+    "docs/howto/other-models.md": _several_inputs,
+}
