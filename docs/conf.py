@@ -18,16 +18,13 @@ author = "lsa-onnx contributors"
 project_copyright = author
 release = version = re.findall(r'__version__ = "(.+)"', _VERSION)[0]
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "commands", "public"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "commands", "optional_pages", "public"]
 exclude_patterns = ["_build"]
 nitpicky = True
 # Only what is ours must resolve: other projects' pages are on the network.
 nitpick_ignore_regex = [(r"py:.*", r"(?!lsa_(onnx|trainer|cli)\b).*")]
-# Pages that a glob of the index is to find may not be written yet.
-suppress_warnings = ["toc.empty_glob"]
 
 myst_heading_anchors = 4
-myst_enable_extensions = ["dollarmath", "amsmath"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"

@@ -55,7 +55,7 @@ class Commands(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """The sections, in the order in which ``lsa-onnx --help`` lists the commands."""
-        group = click.Context(cli, info_name=PROGRAM)
+        group = click.Context(cli, info_name=PROGRAM, **cli.context_settings)
         return [self._section(name, group) for name in cli.list_commands(group)]
 
     def _section(self, name: str, group: click.Context) -> nodes.section:

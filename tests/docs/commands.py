@@ -9,6 +9,7 @@ import click
 
 from lsa_cli.main import cli
 from lsa_onnx.errors import LsaError
+from tests.docs.pages import tokens
 from tests.docs.running import dialogue
 
 _REDIRECTIONS = frozenset({">", ">>", "<", "2>", "&>"})
@@ -23,6 +24,15 @@ def commands(language: str, content: str) -> Iterator[list[str]]:
                 yield words[1:]
             elif "lsa_cli" in words:
                 yield words[words.index("lsa_cli") + 1 :]
+
+
+def sentence_commands(page: str) -> Iterator[tuple[str, list[str]]]:
+    """Code within the sentences of a page that begins with ``lsa-onnx``, and its words."""
+    for token in tokens(page):
+        for child in token.children or []:
+            if child.type == "code_inline" and child.content.startswith("lsa-onnx "):
+                for words in commands("sh", child.content):
+                    yield child.content, words
 
 
 def _simple_commands(line: str) -> Iterator[list[str]]:
@@ -50,7 +60,7 @@ def _without_redirections(words: list[str]) -> list[str]:
 
 def objection(words: list[str]) -> str | None:
     """What the program would say against the name, the options or their values; nothing is opened or run."""
-    group = click.Context(cli, info_name="lsa-onnx")
+    group = click.Context(cli, info_name="lsa-onnx", **cli.context_settings)
     try:
         if not words or words[0].startswith("-"):
             return None
