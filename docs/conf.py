@@ -18,9 +18,18 @@ author = "lsa-onnx contributors"
 project_copyright = author
 release = version = re.findall(r'__version__ = "(.+)"', _VERSION)[0]
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "commands", "optional_pages", "public"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "commands",
+    "optional_pages",
+    "public",
+]
 exclude_patterns = ["_build"]
 nitpicky = True
+# Two hyphens of an option must stay two hyphens.
+smartquotes = False
 # Only what is ours must resolve: other projects' pages are on the network.
 nitpick_ignore_regex = [(r"py:.*", r"(?!lsa_(onnx|trainer|cli)\b).*")]
 

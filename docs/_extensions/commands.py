@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import click
 from docutils import nodes
-from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from lsa_cli.main import cli
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 PROGRAM = "lsa-onnx"
 
@@ -35,7 +37,7 @@ class Recorder(click.HelpFormatter):
         self.parts.append(("verbatim", f"{prog} {args}"))
 
     def write_text(self, text: str) -> None:
-        """Paragraphs; those that begin with click's ``\\b`` keep their lines."""
+        r"""Paragraphs; those that begin with click's ``\\b`` keep their lines."""
         for paragraph in text.split("\n\n"):
             lines = paragraph.split("\n")
             if lines[0].strip() == "\b":
@@ -43,7 +45,7 @@ class Recorder(click.HelpFormatter):
             else:
                 self.parts.append(("text", " ".join(line.strip() for line in lines)))
 
-    def write_dl(self, rows: Sequence[tuple[str, str]], *_layout: object, **_more: object) -> None:
+    def write_dl(self, rows: Iterable[tuple[str, str]], *_layout: object, **_more: object) -> None:
         """Names and what they mean."""
         self.parts.append(("options", self._title, list(rows)))
 
@@ -98,7 +100,7 @@ def _definitions(command: str, rows: Iterable[tuple[str, str]]) -> nodes.definit
 
 
 def _anchor(command: str, flags: str) -> str:
-    return nodes.make_id(f"{command}-{flags.split()[0].rstrip(',')}")
+    return str(nodes.make_id(f"{command}-{flags.split()[0].rstrip(',')}"))
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

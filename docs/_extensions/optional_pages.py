@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from fnmatch import fnmatch
+from typing import TYPE_CHECKING
 
-from sphinx.application import Sphinx
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 
 def _without_empty_patterns(app: Sphinx, _page: str, source: list[str]) -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from importlib import import_module
-from types import ModuleType
+from typing import TYPE_CHECKING
 
 from docutils import nodes
 from docutils.statemachine import StringList
-from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from sphinx.application import Sphinx
 
 
 class Public(SphinxDirective):
@@ -23,31 +27,35 @@ class Public(SphinxDirective):
     has_content = True
 
     def run(self) -> list[nodes.Node]:
-        """The module's docstring and its names, in the order of ``__all__``."""
+        """The module's docstring and its names: classes and functions first, in the order of ``__all__``."""
         name = self.arguments[0]
         module = import_module(name)
         names = getattr(module, "__all__", None) or _own_classes(name, module)
+        names = sorted(names, key=lambda each: not callable(getattr(module, each)))
         lines = [f".. py:module:: {name}", "", *(inspect.getdoc(module) or "").splitlines(), ""]
         for full in [*(f"{name}.{each}" for each in names), *self.content]:
             lines += self._once(full)
         text = StringList(["```{eval-rst}", *lines, "```"], source=f"reference of {name}")
         found = nodes.Element()
         self.state.nested_parse(text, self.content_offset, found)
-        return found.children
+        children: list[nodes.Node] = found.children
+        return children
 
     def _once(self, full: str) -> list[str]:
         """The directive for a name, or a link if a package above has it as well."""
         module, _, name = full.rpartition(".")
         value = getattr(import_module(module), name)
-        seen: dict[int, str] = self.env.temp_data.setdefault("public names", {})
-        first = seen.setdefault(id(value), full)
-        if first != full:
+        first = str(self.env.temp_data.setdefault(f"public {id(value)}", full))
+        # Small values, such as strings, may be one object under two names.
+        if first != full and callable(value):
             return [f"``{name}`` is :py:obj:`{first}`.", ""]
         return list(_directive(full, value))
 
 
 def _own_classes(name: str, module: ModuleType) -> list[str]:
-    return [key for key, value in vars(module).items() if getattr(value, "__module__", None) == name]
+    return [
+        key for key, value in vars(module).items() if getattr(value, "__module__", None) == name
+    ]
 
 
 def _directive(full: str, value: object) -> Iterator[str]:
@@ -57,7 +65,11 @@ def _directive(full: str, value: object) -> Iterator[str]:
         yield from (f".. autofunction:: {full}", "")
     else:
         # A value's docstring would be that of its type.
-        yield from (f".. py:data:: {full.rpartition('.')[2]}", f"   :type: {type(value).__name__}", "")
+        yield from (
+            f".. py:data:: {full.rpartition('.')[2]}",
+            f"   :type: {type(value).__name__}",
+            "",
+        )
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

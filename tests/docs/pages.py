@@ -6,10 +6,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from markdown_it import MarkdownIt
-from markdown_it.token import Token
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -85,7 +89,7 @@ def anchors(page: str) -> set[str]:
     """What ``#`` may be followed by in a link to a page, as GitHub and the site derive it from headings."""
     found: set[str] = set()
     listed = tokens(page)
-    for opening, inline in zip(listed, listed[1:], strict=False):
+    for opening, inline in pairwise(listed):
         if opening.type == "heading_open":
             slug = _slug("".join(child.content for child in inline.children or []))
             repeated = sum(each == slug or each.startswith(f"{slug}-") for each in found)

@@ -89,16 +89,21 @@ def test_every_python_block_imports_what_there_is() -> None:
 
 def _missing(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and re.match(r"lsa_(onnx|trainer|cli)\b", node.module or ""):
+        if isinstance(node, ast.ImportFrom) and re.match(
+            r"lsa_(onnx|trainer|cli)\b", node.module or ""
+        ):
             module = import_module(str(node.module))
             for alias in node.names:
                 # Asking for a name of __all__ would load torch for some.
-                if alias.name not in getattr(module, "__all__", ()) and not hasattr(module, alias.name):
+                if alias.name not in getattr(module, "__all__", ()) and not hasattr(
+                    module, alias.name
+                ):
                     yield f"{node.module}.{alias.name}"
 
 
 def test_commands_are_found_in_every_form() -> None:
-    script = "A=1 true && lsa-onnx scan m.onnx --json - > r.json; torchrun -m lsa_cli harden \\\n m.onnx | cat # lsa-onnx x"
+    script = "A=1 true && lsa-onnx scan m.onnx --json - > r.json; "
+    script += "torchrun -m lsa_cli harden \\\n m.onnx | cat # lsa-onnx x"
     assert list(commands("sh", script)) == [["scan", "m.onnx", "--json", "-"], ["harden", "m.onnx"]]
     console = "$ lsa-onnx layers m.onnx\n4 layers scored\n$ lsa-onnx diff \\\n  a b\n"
     assert list(commands("console", console)) == [["layers", "m.onnx"], ["diff", "a", "b"]]

@@ -20,7 +20,9 @@ HOSTS = {
     "keepachangelog.com",
     "semver.org",
 }
-_PATH = re.compile(r"(?<![\w/.])((?:docs|benchmarks|examples|tests|trainer|cli|lsa_onnx)/[\w./-]+\.(?:md|py|toml))(?:#([\w-]+))?")
+_PATH = re.compile(
+    r"(?<![\w/.])((?:docs|benchmarks|examples|tests|trainer|cli|lsa_onnx)/[\w./-]+\.(?:md|py|toml))(?:#([\w-]+))?"
+)
 
 
 def every_link() -> Iterator[Link]:

@@ -41,7 +41,9 @@ def test_every_page_is_in_the_site(site: Path) -> None:
 
 def test_pages_load_nothing_from_the_network(site: Path) -> None:
     loaded = re.compile(r'<(?:script|img|link)[^>]+(?:src|href)="(https?:[^"]+)"')
-    found = {url for path in site.rglob("*.html") for url in loaded.findall(path.read_text("utf-8"))}
+    found = {
+        url for path in site.rglob("*.html") for url in loaded.findall(path.read_text("utf-8"))
+    }
     assert found == set()
 
 
@@ -57,6 +59,8 @@ def test_the_reference_has_every_option(site: Path, name: str) -> None:
             assert flag in text
 
 
-@pytest.mark.parametrize("name", ["lsa_onnx.scanning.scan", "lsa_onnx.report.read_report", "lsa_trainer.fit"])
+@pytest.mark.parametrize(
+    "name", ["lsa_onnx.scanning.scan", "lsa_onnx.report.read_report", "lsa_trainer.fit"]
+)
 def test_the_reference_has_names_that_are_loaded_late(site: Path, name: str) -> None:
     assert f'id="{name}"' in page(site, "reference/python-api.html")
