@@ -88,11 +88,18 @@ def dialogue(content: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def not_printed(shown: Sequence[str], printed: Sequence[str]) -> list[str]:
-    """The lines shown that do not occur in order among those printed, but for numbers and ``…``."""
+    """The lines shown that do not occur in order among those printed, but for numbers and ``…``.
+
+    A line of ``…`` alone stands for any number of lines; within one it stands for any text.
+    """
     rest = iter([_shape(line) for line in printed])
-    return [line for line in shown if (shape := _shape(line)) and shape not in rest]
+    return [line for line in shown if line.strip("… ") and not _occurs(line, rest)]
+
+
+def _occurs(line: str, rest: Iterator[str]) -> bool:
+    pattern = ".*".join(re.escape(_shape(part)) for part in line.split("…"))
+    return any(re.fullmatch(pattern, each) for each in rest)
 
 
 def _shape(line: str) -> str:
-    text = "" if line.strip() in ("…", "...") else _NUMBER.sub("0", _BAR.sub("", line))
-    return " ".join(text.split())
+    return " ".join(_NUMBER.sub("0", _BAR.sub("", line)).split())

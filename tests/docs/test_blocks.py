@@ -129,4 +129,6 @@ def test_what_is_shown_must_be_printed_in_order_but_for_numbers() -> None:
     assert not_printed(["clean 96 % (n = 1,300)", "…", "0  conv1  0.2 █"], printed) == []
     assert not_printed(["done", "clean 97.5 % (n = 200)"], printed) == ["clean 97.5 % (n = 200)"]
     assert not_printed(["gone"], printed) == ["gone"]
+    assert not_printed(["clean … (n = 5)"], printed) == []
+    assert not_printed(["clean … (m = 5)"], printed) == ["clean … (m = 5)"]
     assert list(dialogue("$ a \\\n  b\nc\n$ d\n")) == [("a \\\n  b", ["c"]), ("d", [])]
