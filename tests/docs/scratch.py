@@ -3,7 +3,8 @@
 ===============  ==========================================================================================
 ``model.onnx``   the digits of ``lsa-onnx demo``; for the README one of three channels, as its means are
 ``images.npz``   60 of its images with labels; ``images/`` 30 of them as PNG files in folders by class
-``train.npz``    300 of its images with labels, for the README more of the kind; ``test.npz`` 100 others
+``train.npz``    300 of its images with labels; for the README more of the kind
+``test.npz``     100 others with labels; for the README, which takes the longest attacks, 30
 ``report.json``  a scan of ``model.onnx`` with an attack
 ===============  ==========================================================================================
 
@@ -47,6 +48,7 @@ def make_readme(folder: Path) -> None:
     x, y = _digits()
     x = np.repeat(x[..., np.newaxis], 3, axis=3)
     _data(folder, x, y)
+    np.savez(folder / "test.npz", x=x[-_FILES:], y=y[-_FILES:])
     x, y = np.tile(x[:_TRAIN], (_COPIES, 1, 1, 1)), np.tile(y[:_TRAIN], _COPIES)
     noise = np.random.default_rng(0).integers(-8, 9, x.shape)
     np.savez(folder / "train.npz", x=np.clip(x + noise, 0, 255).astype(np.uint8), y=y)
