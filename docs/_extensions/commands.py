@@ -56,25 +56,32 @@ class Commands(SphinxDirective):
     has_content = False
 
     def run(self) -> list[nodes.Node]:
-        """The sections, in the order in which ``lsa-onnx --help`` lists the commands."""
+        """The program itself, then its commands in the order in which ``lsa-onnx --help`` lists them."""
         group = click.Context(cli, info_name=PROGRAM, **cli.context_settings)
-        return [self._section(name, group) for name in cli.list_commands(group)]
+        return [
+            _section(PROGRAM, _recorded(cli, group)),
+            *(self._command(name, group) for name in cli.list_commands(group)),
+        ]
 
-    def _section(self, name: str, group: click.Context) -> nodes.section:
+    def _command(self, name: str, group: click.Context) -> nodes.section:
         command = cli.get_command(group, name)
         if command is None:
             raise self.error(f"{PROGRAM} lists {name!r} and does not have it")
-        section = nodes.section(ids=[name], names=[name])
-        section += nodes.title(name, "", nodes.literal(name, name))
-        section += list(_body(name, _recorded(command, name, group)))
-        return section
+        ctx = click.Context(command, info_name=name, parent=group, **command.context_settings)
+        return _section(name, _recorded(command, ctx))
 
 
-def _recorded(command: click.Command, name: str, group: click.Context) -> Iterable[tuple[Any, ...]]:
-    ctx = click.Context(command, info_name=name, parent=group, **command.context_settings)
+def _recorded(command: click.Command, ctx: click.Context) -> Iterable[tuple[Any, ...]]:
     recorder = Recorder()
     command.format_help(ctx, recorder)
     return recorder.parts
+
+
+def _section(name: str, parts: Iterable[tuple[Any, ...]]) -> nodes.section:
+    section = nodes.section(ids=[name], names=[name])
+    section += nodes.title(name, "", nodes.literal(name, name))
+    section += list(_body(name, parts))
+    return section
 
 
 def _body(name: str, parts: Iterable[tuple[Any, ...]]) -> Iterator[nodes.Node]:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-# What a page may say of the block that follows: why no test runs it.
-_NOT_RUN = re.compile(r"<!-- (not run|command): (.+?) -->\s*", re.DOTALL)
+# What a page may say of the block that follows: why no test runs it, or which file it shows.
+_MARKER = re.compile(r"<!-- (not run|command|file): (.+?) -->\s*", re.DOTALL)
 _INLINE_MARKUP = re.compile(r"<[^>]+>")
 
 
@@ -32,6 +32,7 @@ class Block:
         language: The word behind the fence.
         content: Its lines.
         not_run: Why no test runs it; "" where one does.
+        file: Which file it shows; "" for none.
     """
 
     page: str
@@ -39,6 +40,7 @@ class Block:
     language: str
     content: str
     not_run: str
+    file: str
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
@@ -74,14 +76,16 @@ def tokens(page: str) -> list[Token]:
 def blocks(page: str) -> list[Block]:
     """Its fenced blocks, in order."""
     found = []
-    said = ""
+    kind = said = ""
     for token in tokens(page):
         if token.type == "fence":
             line = (token.map or [0])[0] + 2
             language = token.info.split()[0] if token.info else ""
-            found.append(Block(page, line, language, token.content, said))
-        marker = _NOT_RUN.fullmatch(token.content) if token.type == "html_block" else None
-        said = marker.group(2) if marker is not None else ""
+            file = said if kind == "file" else ""
+            not_run = "" if file else said
+            found.append(Block(page, line, language, token.content, not_run, file))
+        marker = _MARKER.fullmatch(token.content) if token.type == "html_block" else None
+        kind, said = marker.groups() if marker is not None else ("", "")
     return found
 
 

@@ -6,13 +6,14 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from tests.docs.pages import ROOT, Block
 
-_SECONDS = 300
+_SECONDS = 600
 # Numbers are of the machine and of the run; bars are drawn to them.
 _NUMBER = re.compile(r"\d[\d,]*(\.\d+)?")
 _BAR = re.compile("[█▉▊▋▌▍▎▏]+")
@@ -58,12 +59,31 @@ def _shims(folder: Path) -> None:
         path.chmod(0o755)
 
 
-def run(block: Block, shell: Shell) -> None:
+def run_all(blocks: Iterable[Block], shell: Shell) -> None:
+    """Run blocks in order; Python blocks that follow each other are one program."""
+    for is_python, each in groupby(blocks, lambda block: block.language == "python"):
+        if is_python:
+            _run_python(list(each), shell)
+        else:
+            for block in each:
+                _run(block, shell)
+
+
+def _run_python(parts: Sequence[Block], shell: Shell) -> None:
+    lines: list[str] = []
+    for block in parts:
+        # A traceback then names the line of the page.
+        lines += [""] * (block.line - 1 - len(lines))
+        lines += block.content.splitlines()
+    shell.must(["python", "-W", "error::DeprecationWarning", "-c", "\n".join(lines)])
+
+
+def _run(block: Block, shell: Shell) -> None:
     """Run a block; of a console's, hold what is printed to what the page shows."""
-    if block.language == "sh":
+    if block.file:
+        (shell.folder / block.file).write_text(block.content, encoding="utf-8")
+    elif block.language == "sh":
         shell.bash(block.content)
-    elif block.language == "python":
-        shell.must(["python", "-W", "error::DeprecationWarning", "-c", block.content])
     elif block.language == "console":
         for command, shown in dialogue(block.content):
             missing = not_printed(shown, shell.bash(command).splitlines())

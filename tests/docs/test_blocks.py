@@ -16,7 +16,7 @@ from tests.docs.running import dialogue, not_printed
 
 # Fences that a reader takes for something to run have one name each, by which the tests know them.
 _SYNONYMS = {"bash": "sh", "shell": "sh", "zsh": "sh", "py": "python", "pycon": "console"}
-_SYNONYMS |= {"python3": "python", "sh-session": "console", "": "text"}
+_SYNONYMS |= {"python3": "python", "sh-session": "console"}
 _RUN = ("sh", "console", "python")
 
 # Blocks that no test runs, by page; each says why on its page.

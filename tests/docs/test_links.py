@@ -18,6 +18,7 @@ HOSTS = {
     "doi.org",
     "github.com",
     "keepachangelog.com",
+    "netron.app",
     "semver.org",
 }
 _PATH = re.compile(

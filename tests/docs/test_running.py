@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import blocks, page_names, program_pages
-from tests.docs.running import Shell, run
+from tests.docs.pages import Block, blocks, page_names, program_pages
+from tests.docs.running import Shell, run_all
 from tests.docs.scratch import furnish, make_base, make_readme
 
 # Pages that run in seconds; all others are slow: pytest -m slow tests/docs
@@ -45,7 +46,32 @@ def test_blocks_run(page: str, tmp_path: Path, request: pytest.FixtureRequest) -
     folder = tmp_path / "page"
     shutil.copytree(kit, folder)
     furnish(page, folder)
-    shell = Shell(folder)
-    for block in blocks(page):
-        if not block.not_run:
-            run(block, shell)
+    run_all([block for block in blocks(page) if not block.not_run], Shell(folder))
+
+
+def test_files_are_written_and_python_blocks_are_one_program(tmp_path: Path) -> None:
+    given = [
+        Block("page", 2, "toml", "a = 1\n", not_run="", file="a.toml"),
+        Block("page", 5, "python", "text = open('a.toml').read()\n", not_run="", file=""),
+        Block("page", 9, "python", "assert text == 'a = 1\\n'\n", not_run="", file=""),
+        Block("page", 12, "sh", "grep -q 'a = 1' a.toml\n", not_run="", file=""),
+        Block("page", 15, "console", "$ cat a.toml\na = 2\n", not_run="", file=""),
+    ]
+    run_all(given, Shell(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("language", "content", "said"),
+    [
+        ("python", "raise SystemExit(3)", "ended with 3"),
+        ("python", "1 / 0", "line 7"),
+        ("sh", "false; true", "ended with 1"),
+        ("sh", "false | cat", "ended with 1"),
+        ("console", "$ echo yes\nno\n", "page:7: 'echo yes' does not print 'no'"),
+    ],
+)
+def test_a_block_that_fails_is_found(
+    tmp_path: Path, language: str, content: str, said: str
+) -> None:
+    with pytest.raises(AssertionError, match=re.escape(said)):
+        run_all([Block("page", 7, language, content, not_run="", file="")], Shell(tmp_path))
