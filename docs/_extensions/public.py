@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from importlib import import_module
+from pydoc import locate
 from typing import TYPE_CHECKING
 
 from docutils import nodes
@@ -14,7 +15,9 @@ from sphinx.util.docutils import SphinxDirective
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from sphinx import addnodes
     from sphinx.application import Sphinx
+    from sphinx.environment import BuildEnvironment
 
 
 class Public(SphinxDirective):
@@ -72,7 +75,17 @@ def _directive(full: str, value: object) -> Iterator[str]:
         )
 
 
+def _unlinked(
+    _app: Sphinx, _env: BuildEnvironment, reference: addnodes.pending_xref, shown: nodes.TextElement
+) -> nodes.TextElement | None:
+    """A class that there is and that has no entry is shown without a link; what is not there stays an error."""
+    target = reference.get("reftarget", "")
+    ours = reference.get("refdomain") == "py" and target.startswith("lsa_")
+    return shown if ours and locate(target) is not None else None
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
     app.add_directive("public", Public)
+    app.connect("missing-reference", _unlinked)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -123,7 +123,14 @@ def _other_weights(folder: Path) -> None:
     onnx.save(model, folder / "hardened.onnx")
 
 
+def _under_its_own_name(folder: Path) -> None:
+    """``digits.onnx`` and ``digits.npz``, as they ship."""
+    shutil.copy(digits_model(), folder)
+    shutil.copy(digits_data(), folder)
+
+
 _EXTRA: dict[str, Callable[[Path], None]] = {
+    "docs/configuration.md": _under_its_own_name,
     "docs/faq.md": _other_weights,
     "docs/howto/other-models.md": _several_inputs,
 }

@@ -47,6 +47,11 @@ def test_pages_load_nothing_from_the_network(site: Path) -> None:
     assert found == set()
 
 
+def test_the_reference_begins_with_the_program_itself(site: Path) -> None:
+    text = page(site, "reference/command-line.html")
+    assert 0 < text.index('<section id="lsa-onnx">') < text.index('<section id="scan">')
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_reference_has_every_option(site: Path, name: str) -> None:
     text = page(site, "reference/command-line.html")
