@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.docs.pages import ROOT, Block
 
 _SECONDS = 600
+_EXIT_CODE = re.compile(r"^# exit code (\d+)$", re.MULTILINE)
 # Numbers are of the machine and of the run; bars are drawn to them.
 _NUMBER = re.compile(r"\d[\d,]*(\.\d+)?")
 _BAR = re.compile("[█▉▊▋▌▍▎▏]+")
@@ -25,8 +26,8 @@ class Shell:
 
     folder: Path
 
-    def must(self, words: Sequence[str]) -> str:
-        """What a command prints, on either stream; that it ends well is a matter of course."""
+    def must(self, words: Sequence[str], code: int = 0) -> str:
+        """What a command prints, on either stream, that must end with an exit code."""
         binaries = self.folder / ".bin"
         if not binaries.is_dir():
             _shims(binaries)
@@ -43,12 +44,17 @@ class Shell:
             text=True,
             timeout=_SECONDS,
         )
-        assert ran.returncode == 0, f"{words} ended with {ran.returncode}:\n{ran.stdout}"
+        assert ran.returncode == code, f"{words} ended with {ran.returncode}:\n{ran.stdout}"
         return ran.stdout
 
     def bash(self, script: str) -> str:
-        """What a script prints; it ends at the first command that fails."""
-        return self.must(["bash", "-euo", "pipefail", "-c", script])
+        """What a script prints; it ends at the first command that fails.
+
+        A line ``# exit code 1`` says that it must end so.
+        """
+        said = _EXIT_CODE.search(script)
+        code = int(said.group(1)) if said is not None else 0
+        return self.must(["bash", "-euo", "pipefail", "-c", script], code)
 
 
 def _shims(folder: Path) -> None:

@@ -55,7 +55,8 @@ def test_files_are_written_and_python_blocks_are_one_program(tmp_path: Path) -> 
         Block("page", 5, "python", "text = open('a.toml').read()\n", not_run="", file=""),
         Block("page", 9, "python", "assert text == 'a = 1\\n'\n", not_run="", file=""),
         Block("page", 12, "sh", "grep -q 'a = 1' a.toml\n", not_run="", file=""),
-        Block("page", 15, "console", "$ cat a.toml\na = 2\n", not_run="", file=""),
+        Block("page", 14, "sh", "(exit 4)\n# exit code 4\n", not_run="", file=""),
+        Block("page", 18, "console", "$ cat a.toml\na = 2\n", not_run="", file=""),
     ]
     run_all(given, Shell(tmp_path))
 
@@ -67,6 +68,7 @@ def test_files_are_written_and_python_blocks_are_one_program(tmp_path: Path) -> 
         ("python", "1 / 0", "line 7"),
         ("sh", "false; true", "ended with 1"),
         ("sh", "false | cat", "ended with 1"),
+        ("sh", "true\n# exit code 1", "ended with 0"),
         ("console", "$ echo yes\nno\n", "page:7: 'echo yes' does not print 'no'"),
     ],
 )
