@@ -9,7 +9,7 @@ import click
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
-from lsa_cli.main import cli
+from lsa_cli.main import COMMANDS, cli
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -100,10 +100,16 @@ def _definitions(command: str, rows: Iterable[tuple[str, str]]) -> nodes.definit
     found = nodes.definition_list(classes=["options"])
     for flags, meaning in rows:
         # A link to an option names its first flag.
-        term = nodes.term("", "", nodes.literal(flags, flags), ids=[_anchor(command, flags)])
+        term = nodes.term("", "", _name(flags), ids=[_anchor(command, flags)])
         text = nodes.paragraph("", " ".join(meaning.split()))
         found += nodes.definition_list_item("", term, nodes.definition("", text))
     return found
+
+
+def _name(flags: str) -> nodes.Node:
+    """Flags as they are; a command, in the program's own list, leads to its section."""
+    text = nodes.literal(flags, flags)
+    return nodes.reference("", "", text, refid=flags, internal=True) if flags in COMMANDS else text
 
 
 def _anchor(command: str, flags: str) -> str:
