@@ -219,6 +219,7 @@ BY_HAND = """
 
 `mnist-cntk.onnx` comes from CNTK, takes bytes, has its batch fixed to 1 and logits so large that the softmax saturates.
 
+<!-- not run: seven minutes, on a model that is not in the repository -->
 ```sh
 lsa-onnx harden mnist-cntk.onnx --data mnist.npz --range 0,255 --base at-fast --eps 13% --epochs 10 --lr 5e-3 \\
     --gamma 0.3 --validation 1000 -o hardened.onnx

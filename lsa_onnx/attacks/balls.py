@@ -107,7 +107,7 @@ class Ball(abc.ABC):
 
 
 class Linf(Ball):
-    """{x : maxᵢ |xᵢ − x0ᵢ| ≤ eps, low ≤ x ≤ high}."""
+    """{x : maxᵢ abs(xᵢ − x0ᵢ) ≤ eps, low ≤ x ≤ high}."""
 
     p = "linf"
 
@@ -174,7 +174,7 @@ class L2(Ball):
 
 
 class L1(Ball):
-    """{x : Σᵢ |xᵢ − x0ᵢ| ≤ eps, low ≤ x ≤ high}."""
+    """{x : Σᵢ abs(xᵢ − x0ᵢ) ≤ eps, low ≤ x ≤ high}."""
 
     p = "l1"
 

@@ -23,7 +23,7 @@ class Randomness(Protocol):
     """Random numbers for n samples; ``draw`` numbers the draws of one sample, from 0 on."""
 
     def uniform(self, shape: tuple[int, ...], draw: int, like: Array) -> Array:
-        """Uniform in [0, 1), shape (n, *shape) with one axis or more, as an array like ``like``.
+        """Uniform in [0, 1), shape ``(n, *shape)`` with one axis or more, as an array like ``like``.
 
         Of its type too, save that half precision, too coarse to draw positions with, gives float32.
         """

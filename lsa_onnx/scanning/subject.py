@@ -57,8 +57,8 @@ class Subject:
         dataset: Samples in units of the declared range.
         layout: What one sample is.
         prepared: The model that takes values of the declared range.
-        scale: Per channel, shaped to broadcast against (n, *sample_shape): model_input =
-            x * scale + offset.
+        scale: Per channel, shaped to broadcast against ``(n, *sample_shape)``: model_input =
+            x × scale + offset.
         offset: Likewise.
         loaded: The model as loaded.
         whole: Inputs of the file without a row per sample, and the value that all samples share.

@@ -15,9 +15,12 @@ An auditor opens files that strangers made. Here, sound files are damaged by a r
 every command that reads them must end by itself, in time, with a documented exit code and at most one clean line on
 stderr; it must touch no file but its outputs.
 
-    python -m tests.fuzz --cases 50000 --jobs 2        # a run; --seed is the number of its first case
-    python -m tests.fuzz --kind model --case 4711      # one case again, with all that it told
-    python -m tests.fuzz --cases 50000 --page docs/fuzzing.md
+<!-- not run: a run takes an hour -->
+```sh
+python -m tests.fuzz --cases 50000 --jobs 2        # a run; --seed is the number of its first case
+python -m tests.fuzz --kind model --case 4711      # one case again, with all that it told
+python -m tests.fuzz --cases 50000 --page docs/fuzzing.md
+```
 
 The number of a case and its kind say all of it: the same files and the same command, in any run. A run keeps each case
 that needs a look, with how to run it again, in the folder that `--keep` names. It needs Linux or another Unix.

@@ -54,7 +54,7 @@ class Gain:
 
     ``interval`` is the 95 % interval of the paired bootstrap for these two alone. The better of many
     trials is partly better by chance: ``among_all`` are bounds that hold for the gains of all trials at
-    once, and so for one that was picked for its score (max-|t| bootstrap); ``None`` where the trial was
+    once, and so for one that was picked for its score (bootstrap of the largest abs(t)); ``None`` where the trial was
     not picked.
     """
 
