@@ -19,12 +19,17 @@ ROWS = {
 }
 
 
+# What no program needs.
+OF_A_SHELL = {"completion"}
+
+
 def test_every_command_has_its_entry_in_python() -> None:
-    assert list(ROWS) == list(COMMANDS)
-    assert all(ROWS.values())
+    missing = {command for command in COMMANDS if not ROWS.get(command)}
+    assert missing <= OF_A_SHELL
+    assert set(ROWS) >= set(COMMANDS)
 
 
-@pytest.mark.parametrize("command", ROWS)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_entry_is_a_function_that_says_what_it_does(command: str) -> None:
     pytest.importorskip("torch")
     for entry in ROWS[command]:

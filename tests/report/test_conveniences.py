@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lsa_onnx.report.formats.csv import COLUMNS
 
 from lsa_onnx.errors import DataError
 from lsa_onnx.report import read_evaluation, read_hardening, read_report
@@ -138,9 +137,6 @@ class TestFrame:
         for name, dtype in document.to_dataframe().dtypes.items():
             kind = {**LAYER_COLUMNS, **STRENGTH_COLUMNS, "model": str}[str(name)]
             assert str(dtype) == {int: "Int64", float: "float64", bool: "bool", str: "object"}[kind]
-
-    def test_columns_are_those_of_the_csv_file(self) -> None:
-        assert [column.name for column in COLUMNS] == list(LAYER_COLUMNS)
 
     def test_a_row_is_an_attack_at_a_strength(self) -> None:
         evaluation = curve()
