@@ -5,6 +5,7 @@ from __future__ import annotations
 from lsa_onnx.inputs.dataset import Dataset
 from lsa_onnx.inputs.held import held_rows, held_whole, parse_hold
 from lsa_onnx.inputs.ids import Ids
+from lsa_onnx.inputs.memory import Arrays, Data, as_source
 from lsa_onnx.inputs.opening import open_data
 from lsa_onnx.inputs.pairs import open_perturbed
 from lsa_onnx.inputs.sidecar import load_spec, sidecar_path, write_sidecar
@@ -21,12 +22,15 @@ from lsa_onnx.inputs.spec import (
 from lsa_onnx.inputs.synthetic import synthetic_data, synthetic_ids
 
 __all__ = [
+    "Arrays",
+    "Data",
     "Dataset",
     "Ids",
     "InputSpec",
     "Layout",
     "SampleShape",
     "as_layout",
+    "as_source",
     "channel_count",
     "held_rows",
     "held_whole",

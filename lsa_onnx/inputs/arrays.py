@@ -14,7 +14,7 @@ import tokenize
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from lsa_onnx.errors import DataError
 from lsa_onnx.inputs.guard import one_line, reading
+from lsa_onnx.inputs.sources import require_numbers
 
 Array = NDArray[Any]
 Index = NDArray[np.intp]
@@ -93,6 +94,10 @@ class StoredArray:
             stream.read(self.offset)
             return self._whole(stream)
 
+    def as_one_row(self) -> StoredArray:
+        """The same values as the only row of an array."""
+        return replace(self, shape=(1, *self.shape))
+
     def select(self, index: Index | None = None) -> Rows:
         """The samples ``index`` ``(n,)``, all of them by default.
 
@@ -155,6 +160,9 @@ class NpzFile:
             if info.filename.endswith(".npy")
         }
         self.only_arrays = 0 < len(entries) == len(self._members)
+
+    def __str__(self) -> str:
+        return repr(str(self.path))
 
     @property
     def keys(self) -> list[str]:
@@ -251,7 +259,7 @@ def _npy_array(
         raise DataError(
             f"{name} is not a usable npy array ({what}); save it with numpy.save"
         ) from error
-    _require_numbers(name, dtype)
+    require_numbers(name, dtype)
     offset = stream.tell()
     if not (shape or single):
         raise DataError(
@@ -268,14 +276,6 @@ def _npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]
     if version == (2, 0):
         return npy_format.read_array_header_2_0(stream)
     raise ValueError(f"format version {version[0]}.{version[1]} is for structured arrays")
-
-
-def _require_numbers(name: str, dtype: np.dtype[Any]) -> None:
-    if dtype.hasobject:
-        text = f"{name} holds Python objects (dtype {dtype}), which are never unpickled"
-        raise DataError(f"{text}; save it as an array of numbers")
-    if dtype.kind not in "biuf":
-        raise DataError(f"{name} has dtype {dtype}; accepted are booleans, integers and floats")
 
 
 def _require_bytes(

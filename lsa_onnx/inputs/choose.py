@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from lsa_onnx.errors import DataError
-from lsa_onnx.inputs.arrays import NpzFile, StoredArray, idx_file, is_idx, npy_file
+from lsa_onnx.inputs.arrays import NpzFile, idx_file, is_idx, npy_file
 from lsa_onnx.inputs.geometry import fits
 from lsa_onnx.inputs.guard import reading
+from lsa_onnx.inputs.sources import Archive, SourceArray, listed
 from lsa_onnx.inputs.spec import SampleShape, shape_text
 
 Array = NDArray[Any]
@@ -25,9 +26,9 @@ _LABEL_KEYS = ("y", "labels", "label")
 class Found:
     """Arrays of one source, headers only, and what the report should say about the choice."""
 
-    x: StoredArray
-    y: StoredArray | None = None
-    extra: dict[str, StoredArray] = field(default_factory=dict)
+    x: SourceArray
+    y: SourceArray | None = None
+    extra: dict[str, SourceArray] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def as_one_sample(self, shape: SampleShape) -> None:
@@ -35,7 +36,7 @@ class Found:
         if fits(self.x.shape, shape):
             text = "a single number" if not shape else shape_text(self.x.shape)
             self.notes.append(f"the array is one sample: it has its shape, {text}")
-            self.x = replace(self.x, shape=(1, *self.x.shape))
+            self.x = self.x.as_one_row()
 
     def take_whole(self, shapes: Mapping[str, SampleShape]) -> dict[str, Array]:
         """Take out of ``extra`` what is one value of such a shape for all samples."""
@@ -63,14 +64,14 @@ def is_whole(stored: tuple[int, ...], shape: SampleShape) -> bool:
     return fits(stored, shape) or (not shape and math.prod(stored) == 1)
 
 
-def as_whole(stored: StoredArray, shape: SampleShape) -> Array:
+def as_whole(stored: SourceArray, shape: SampleShape) -> Array:
     """What ``stored`` holds, for an input of ``shape``."""
     found = stored.whole()
     return found if shape else found.reshape(())
 
 
-def from_npz(
-    path: Path,
+def from_archive(
+    archive: Archive,
     *,
     x_key: str | None = None,
     y_key: str | None = None,
@@ -81,10 +82,10 @@ def from_npz(
     use_labels: bool = True,
     single: Collection[str] = (),
 ) -> Found:
-    """Choose from an .npz: the keys given, else the model's input, ``x_names``, the only arrays.
+    """Choose from arrays by name: the keys given, else the model's input, ``x_names``, the only arrays.
 
     Args:
-        path: the file.
+        archive: an npz, or arrays in memory.
         x_key: array of the samples, chosen by the user.
         y_key: array of the labels, chosen by the user.
         split: "test" takes x_test and y_test, "train" x_train and y_train, and so on.
@@ -98,21 +99,23 @@ def from_npz(
     Raises:
         DataError: a key is absent, or the arrays cannot be told apart; the keys are listed.
     """
-    file = NpzFile(path)
-    if split is not None and x_key is None and not (split_if_any and f"x_{split}" not in file.keys):
+    keys = archive.keys
+    if split is not None and x_key is None and not (split_if_any and f"x_{split}" not in keys):
         x_key = f"x_{split}"
     usual = [name for name in x_names if name not in input_names[1:]]
-    key = x_key or _usual_key(file.keys, (*input_names[:1], *usual))
-    key = key or _only_key(file, input_names)
-    labels = (y_key or _label_key(file, key, input_names)) if use_labels else None
-    found = Found(file.array(key, single=key in single), file.array(labels) if labels else None)
+    key = x_key or _usual_key(keys, (*input_names[:1], *usual))
+    key = key or _only_key(archive, input_names)
+    labels = (y_key or _label_key(archive, key, input_names)) if use_labels else None
+    found = Found(
+        archive.array(key, single=key in single), archive.array(labels) if labels else None
+    )
     # z_train belongs to x_train, also where there is a z. An input x_scale is no part of an x.
     part = key[1:] if key.startswith("x_") and key not in input_names else ""
     for name in input_names[1:]:
-        other = _usual_key(file.keys, (name + part, name))
+        other = _usual_key(keys, (name + part, name))
         if other is not None:
-            found.extra[name] = file.array(other, single=name in single)
-    if len(file.keys) > 1:
+            found.extra[name] = archive.array(other, single=name in single)
+    if len(keys) > 1:
         found.notes.append(f"array {key!r} used" + (f", labels from {labels!r}" if labels else ""))
     return found
 
@@ -131,7 +134,7 @@ def from_idx(path: Path, *, gzipped: bool, use_labels: bool = True) -> Found:
     return found
 
 
-def label_array(path: Path, y_key: str | None) -> StoredArray | None:
+def label_array(path: Path, y_key: str | None) -> SourceArray | None:
     """The labels in an npy, npz or IDX file; ``None`` where the file is none of these.
 
     Raises:
@@ -151,7 +154,7 @@ def label_array(path: Path, y_key: str | None) -> StoredArray | None:
     npz = NpzFile(path)
     key = y_key or _usual_key(npz.keys, (*_LABEL_KEYS, "y_test"))
     if key is None and len(npz.keys) != 1:
-        raise DataError(f"{str(path)!r} holds {_listed(npz.keys)}; choose the labels with --y-key")
+        raise DataError(f"{str(path)!r} holds {listed(npz.keys)}; choose the labels with --y-key")
     return npz.array(key or npz.keys[0])
 
 
@@ -159,29 +162,29 @@ def _usual_key(keys: list[str], names: Sequence[str]) -> str | None:
     return next((name for name in names if name in keys), None)
 
 
-def _only_key(file: NpzFile, input_names: Sequence[str]) -> str:
+def _only_key(archive: Archive, input_names: Sequence[str]) -> str:
     """The only array, or of two the one that is not a list of labels."""
-    keys = [key for key in file.keys if key not in input_names[1:]]
+    keys = [key for key in archive.keys if key not in input_names[1:]]
     if len(keys) == 2:
-        keys = [key for key in keys if not _looks_like_labels(file.array(key))] or keys
+        keys = [key for key in keys if not _looks_like_labels(archive.array(key))] or keys
     if len(keys) != 1:
         accepted = "x, x_test, the model's input name, or a single array"
-        text = f"{str(file.path)!r} holds {_listed(file.keys)}; the samples may be {accepted}"
+        text = f"{archive} holds {listed(archive.keys)}; the samples may be {accepted}"
         raise DataError(f"{text}; choose with --x-key (and --y-key)")
     return keys[0]
 
 
-def _label_key(file: NpzFile, x_key: str, input_names: Sequence[str]) -> str | None:
+def _label_key(archive: Archive, x_key: str, input_names: Sequence[str]) -> str | None:
     twin = ["y" + x_key[1:]] if x_key.startswith("x") else []
-    others = [key for key in file.keys if key not in (x_key, *input_names)]
+    others = [key for key in archive.keys if key not in (x_key, *input_names)]
     named = _usual_key(others, (*twin, *_LABEL_KEYS))
-    if named is None and len(others) == 1 and _looks_like_labels(file.array(others[0])):
-        samples = file.array(x_key)
-        return others[0] if len(samples) == len(file.array(others[0])) else None
+    if named is None and len(others) == 1 and _looks_like_labels(archive.array(others[0])):
+        samples = archive.array(x_key)
+        return others[0] if len(samples) == len(archive.array(others[0])) else None
     return named
 
 
-def _looks_like_labels(array: StoredArray) -> bool:
+def _looks_like_labels(array: SourceArray) -> bool:
     one_per_sample = len(array.shape) == 1 or (len(array.shape) == 2 and array.shape[1] == 1)
     return one_per_sample and array.dtype.kind in "iu"
 
@@ -193,7 +196,3 @@ def _idx_labels(path: Path) -> Path | None:
     name = stem.replace("images", "labels").replace("idx3", "idx1").replace("idx4", "idx1")
     candidates = [path.with_name(name), path.with_name(name + ".gz")]
     return next((candidate for candidate in candidates if candidate.is_file()), None)
-
-
-def _listed(keys: Sequence[str]) -> str:
-    return "the arrays " + ", ".join(map(repr, keys)) if keys else "no arrays"

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsa_onnx.errors import DataError
-from lsa_onnx.inputs.arrays import NpzFile, Rows, StoredArray, npy_file
-from lsa_onnx.inputs.choose import as_whole, from_npz, is_whole
+from lsa_onnx.inputs.arrays import NpzFile, Rows, npy_file
+from lsa_onnx.inputs.choose import as_whole, from_archive, is_whole
 from lsa_onnx.inputs.detect import detect
+from lsa_onnx.inputs.sources import SourceArray
 from lsa_onnx.inputs.spec import SampleShape
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def held_whole(name: str, value: str, shape: SampleShape) -> Array | None:
 
 
 def _require_shape(
-    name: str, value: str, stored: StoredArray, shape: tuple[int | None, ...]
+    name: str, value: str, stored: SourceArray, shape: tuple[int | None, ...]
 ) -> None:
     row = stored.shape[1:]
     if len(row) == len(shape) and all(
@@ -117,11 +118,11 @@ def _given_number(name: str, text: str) -> float:
     return number
 
 
-def _stored(name: str, path: Path, *, single: bool = False) -> StoredArray:
+def _stored(name: str, path: Path, *, single: bool = False) -> SourceArray:
     kind = detect(path)
     if kind == "npy":
         return npy_file(path, single=single)
     if kind != "npz":
         raise DataError(f"--hold {name}={str(path)!r} is {kind}; give an npy or an npz")
     keys = NpzFile(path).keys if single else ()
-    return from_npz(path, x_names=(name,), use_labels=False, single=keys).x
+    return from_archive(NpzFile(path), x_names=(name,), use_labels=False, single=keys).x

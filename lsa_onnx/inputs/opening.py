@@ -11,15 +11,16 @@ import numpy as np
 
 from lsa_onnx.errors import DataError
 from lsa_onnx.inputs.archives import Container, Folder, TarFile, ZipFile
-from lsa_onnx.inputs.arrays import npy_file
-from lsa_onnx.inputs.choose import Found, from_idx, from_npz, label_array
+from lsa_onnx.inputs.choose import Found, label_array
 from lsa_onnx.inputs.classes import ImageSet, arrange, splits_of
 from lsa_onnx.inputs.dataset import ArraySamples, Dataset, Labels, fingerprint, select
 from lsa_onnx.inputs.detect import ACCEPTED, Kind, detect
+from lsa_onnx.inputs.finding import NO_LABELS, in_file, in_memory, refuse_keys
 from lsa_onnx.inputs.geometry import plan_conversion
 from lsa_onnx.inputs.ids import Ids
 from lsa_onnx.inputs.images import Hash, ImageSamples, Survey, plan_images, survey_images
 from lsa_onnx.inputs.labels import read_as, read_text_labels, require_length
+from lsa_onnx.inputs.memory import Arrays
 from lsa_onnx.inputs.request import Request
 from lsa_onnx.inputs.spec import InputSpec, SampleShape, resolve_layout
 from lsa_onnx.inputs.units import Units
@@ -27,14 +28,12 @@ from lsa_onnx.inputs.units import Units
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-NO_LABELS = "none"
-
 # Behind a split: take it if there is one.
 _IF_ANY = "?"
 
 
 def open_data(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Arrays,
     spec: InputSpec,
     sample_shape: SampleShape,
     *,
@@ -56,7 +55,7 @@ def open_data(
 
     Args:
         path: npz, npy, IDX, or JPEG and PNG images in a folder, .tar, .tar.gz or .zip; told apart
-            by content.
+            by content. Or arrays in memory.
         spec: what the values mean.
         sample_shape: shape of one model input without the batch axis, ``None`` for a free
             dimension.
@@ -85,7 +84,7 @@ def open_data(
             range.
     """
     request = Request(
-        path=Path(path),
+        path=path if isinstance(path, Arrays) else Path(path),
         spec=spec,
         sample_shape=tuple(sample_shape),
         units=ids or Units(spec, dtype),
@@ -102,14 +101,15 @@ def open_data(
         classes=classes,
         single=single,
     )
+    if isinstance(request.path, Arrays):
+        return _open_arrays(request, in_memory(request, request.path))
     kind = detect(request.path)
     if kind in ("npz", "npy", "idx", "idx.gz"):
-        return _open_arrays(request, kind)
-    return _open_images(request, kind)
+        return _open_arrays(request, in_file(request, request.path, kind))
+    return _open_images(request, request.path, kind)
 
 
-def _open_arrays(request: Request, kind: Kind) -> Dataset:
-    found = _find_arrays(request, kind)
+def _open_arrays(request: Request, found: Found) -> Dataset:
     if request.single:
         found.as_one_sample(request.sample_shape)
     labels, label_notes = _array_labels(request, found)
@@ -147,46 +147,6 @@ def _open_arrays(request: Request, kind: Kind) -> Dataset:
     )
 
 
-def _find_arrays(request: Request, kind: Kind) -> Found:
-    if request.resize:
-        raise DataError(
-            f"--resize works on image files, {request.source} is {kind}; "
-            "store the arrays in the model's size"
-        )
-    if kind == "npz":
-        return from_npz(
-            request.path,
-            x_key=request.x_key,
-            y_key=request.y_key,
-            split=request.split,
-            split_if_any=request.split_if_any,
-            input_names=request.input_names,
-            single=request.numbers,
-            use_labels=request.labels is None,
-        )
-    _refuse_npz_options(request, kind)
-    if request.split is not None and not request.split_if_any:
-        text = f"--split {request.split!r}: {request.source} is {kind} and has no splits"
-        raise DataError(f"{text}; leave the option out")
-    if kind == "npy":
-        return Found(npy_file(request.path, single=request.is_number))
-    return from_idx(request.path, gzipped=kind == "idx.gz", use_labels=request.labels is None)
-
-
-def _refuse_npz_options(request: Request, kind: Kind) -> None:
-    # --y-key may also choose in the file of --labels.
-    own_labels = request.labels in (None, NO_LABELS)
-    for flag, key in (
-        ("--x-key", request.x_key),
-        ("--y-key", request.y_key if own_labels else None),
-    ):
-        if key is not None:
-            raise DataError(
-                f"{flag} {key!r} chooses an array of an npz, {request.source} is {kind}; "
-                "leave it out"
-            )
-
-
 def _array_labels(request: Request, found: Found) -> tuple[Labels | None, list[str]]:
     if request.labels is not None:
         return _given_labels(request, len(found.x))
@@ -212,8 +172,8 @@ def _given_labels(request: Request, samples: int) -> tuple[Labels | None, list[s
     return labels, [f"labels from {str(path)!r}", *notes]
 
 
-def _open_images(request: Request, kind: Kind) -> Dataset:
-    container, images, notes = _list_images(request, kind)
+def _open_images(request: Request, path: Path, kind: Kind) -> Dataset:
+    container, images, notes = _list_images(request, path, kind)
     index, drawn = select(len(images.members), request.samples, request.seed, request.source)
     labels, classes, label_notes = images.labels, images.classes, [images.label_note]
     if request.labels is not None:
@@ -251,20 +211,20 @@ def _open_images(request: Request, kind: Kind) -> Dataset:
     )
 
 
-def _list_images(request: Request, kind: Kind) -> tuple[Container, ImageSet, list[str]]:
+def _list_images(request: Request, path: Path, kind: Kind) -> tuple[Container, ImageSet, list[str]]:
     if isinstance(request.units, Ids):
         raise DataError(
             f"{request.source} is a {kind} of images, the model takes ids of type "
             f"{request.units.dtype}; give an npz or an npy of integers"
         )
-    _refuse_npz_options(request, kind)
+    refuse_keys(request, kind)
     container: Container
     if kind == "folder":
-        container = Folder(request.path)
+        container = Folder(path)
     elif kind == "zip":
-        container = ZipFile(request.path)
+        container = ZipFile(path)
     else:
-        container = TarFile(request.path, gzipped=kind == "tar.gz")
+        container = TarFile(path, gzipped=kind == "tar.gz")
     listing = container.list_images()
     if not listing.members:
         text = f"{request.source} holds no JPEG or PNG images"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lsa_onnx.inputs.memory import Arrays
 from lsa_onnx.inputs.spec import InputSpec, SampleShape
 from lsa_onnx.inputs.units import Units
 
@@ -14,7 +15,7 @@ from lsa_onnx.inputs.units import Units
 class Request:
     """As ``open_data`` documents them."""
 
-    path: Path
+    path: Path | Arrays
     spec: InputSpec
     sample_shape: SampleShape
     units: Units
@@ -33,8 +34,8 @@ class Request:
 
     @property
     def source(self) -> str:
-        """The path, as messages name it."""
-        return repr(str(self.path))
+        """The path or the arrays, as messages name them."""
+        return repr(str(self.path)) if isinstance(self.path, Path) else str(self.path)
 
     @property
     def is_number(self) -> bool:

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from lsa_onnx.report.conveniences import Drawn
 from lsa_onnx.report.decode import decode_document, with_lists
 from lsa_onnx.report.sections import (
     Accuracy,
@@ -34,7 +35,7 @@ class Region:
 
 
 @dataclass(frozen=True)
-class Boundary:
+class Boundary(Drawn):
     """Regions of one or more models on the same axes, with the samples that are drawn over them.
 
     ``points`` are samples, each of two features, in the units of the declared range; ``labels`` their

@@ -12,6 +12,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from lsa_onnx.report.conveniences import Tabular
 from lsa_onnx.report.decode import decode_document, with_lists
 from lsa_onnx.report.part import Example as Example
 from lsa_onnx.report.part import Partial as Partial
@@ -254,7 +255,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Tabular):
     """A whole scan.
 
     ``mvl`` is the headline list: that of the perturbation that moved the network most. ``partial`` is

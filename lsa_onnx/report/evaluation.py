@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from lsa_onnx.errors import DataError
+from lsa_onnx.report.conveniences import Tabular
 from lsa_onnx.report.decode import decode_document, with_lists
 from lsa_onnx.report.sections import (
     Accuracy,
@@ -118,7 +119,7 @@ class EvaluationRun:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Tabular):
     """A whole evaluation.
 
     With ``labels`` "predicted" the model's own clean predictions stand for labels: accuracy is then

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from lsa_onnx.report.conveniences import Tabular
 from lsa_onnx.report.decode import decode_document
 from lsa_onnx.report.evaluation import EVALUATION_VERSION, Evaluation, rounded_shares
 
@@ -27,7 +28,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Evaluations:
+class Evaluations(Tabular):
     """One evaluation per model, in the order asked for.
 
     ``differences`` are to the first; there are none to a model that met other samples or strengths.

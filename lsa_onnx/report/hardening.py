@@ -9,6 +9,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from lsa_onnx.report.conveniences import Readable
 from lsa_onnx.report.decode import decode_document, with_lists
 from lsa_onnx.report.sections import FileDigest
 
@@ -91,7 +92,7 @@ class Validation:
 
 
 @dataclass(frozen=True)
-class Hardening:
+class Hardening(Readable):
     """A whole hardening of ``model``.
 
     ``output`` is the file that was written, ``None`` where none was; ``files`` lists it and its

@@ -50,6 +50,16 @@ def render_page(
     )
 
 
+def render_part(name: str, values: dict[str, Any]) -> str:
+    """A template without a page around it, as text.
+
+    Args:
+        name: Its file is ``NAME.html.j2``.
+        values: What it shows.
+    """
+    return _environment().get_template(f"{name}.html.j2").render(**values)
+
+
 def unbroken(sentence: str) -> str:
     """A sentence whose percentages stay on one line."""
     return sentence.replace(" %", "\N{NO-BREAK SPACE}%")

@@ -9,6 +9,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from lsa_onnx.report.conveniences import Drawn
 from lsa_onnx.report.decode import decode_document, with_lists
 from lsa_onnx.report.sections import DataSection, InputSection, ModelSection, ReportWarning
 
@@ -80,7 +81,7 @@ class LandscapeRun:
 
 
 @dataclass(frozen=True)
-class Landscape:
+class Landscape(Drawn):
     """All surfaces of a run; they share ``axes``, samples and the seeds of the directions."""
 
     tool_version: str

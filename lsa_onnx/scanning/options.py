@@ -17,7 +17,8 @@ from lsa_onnx.attacks import (
     parse_perturbations,
 )
 from lsa_onnx.errors import DataError
-from lsa_onnx.inputs import parse_hold
+from lsa_onnx.inputs import Arrays, parse_hold
+from lsa_onnx.option_values import settle
 from lsa_onnx.prediction import Decision
 
 DEFAULT_ETA = 0.1
@@ -33,7 +34,8 @@ class SubjectOptions:
     """What is examined, on which data, and where.
 
     Attributes:
-        data: Path of the inputs; ``None`` for synthetic ones.
+        data: Path of the inputs, or what ``lsa_onnx.inputs.as_source`` takes: an array, a tuple (x, y), or
+            a dict of arrays by name; ``None`` for synthetic ones.
         labels: Path of labels, "none" to ignore those in the data, ``None`` for those in the data.
         x_key: Array of an npz that holds the samples.
         y_key: Array of an npz that holds the labels.
@@ -63,7 +65,7 @@ class SubjectOptions:
         DataError: A value is outside its range, or an option misses what it needs.
     """
 
-    data: Path | None = None
+    data: Path | Arrays | None = None
     labels: str | None = None
     x_key: str | None = None
     y_key: str | None = None
@@ -86,6 +88,7 @@ class SubjectOptions:
     command: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        settle(self)
         self._require_least(batch=1, samples=1, seed=0)
         if self.seed > MAX_SEED:
             raise DataError(f"--seed {self.seed} is too large; give a number of at most {MAX_SEED}")
@@ -112,7 +115,8 @@ class SubjectOptions:
         """
         labels = None if self.labels == "none" else self.labels
         held = [parse_hold(text)[1] for text in self.hold]
-        return [path for path in (self.data, labels, *held) if path is not None]
+        given = (self.data, labels, *held)
+        return [path for path in given if path is not None and not isinstance(path, Arrays)]
 
     @property
     def libraries(self) -> tuple[str, ...]:
@@ -195,7 +199,7 @@ class ScanOptions(AttackOptions):
             ``DEFAULT_PERTURBATIONS``, with the black-box attack in place of those that need a
             gradient where the model has none. Empty only if ``perturbed`` is given.
         eps: How far attacks may go, as ``lsa_onnx.attacks.parse_eps`` takes it.
-        perturbed: Path of perturbed inputs made elsewhere, scored as well.
+        perturbed: Perturbed inputs made elsewhere, scored as well: a path, or arrays as for ``data``.
         layers: Selectors, see ``lsa_onnx.layers.plan_layers``.
         eta: Cut-off η of Algorithm 1.
         top_k: List the k layers with the largest mean CM instead.
@@ -207,7 +211,7 @@ class ScanOptions(AttackOptions):
 
     perturbations: tuple[str, ...] | None = None
     eps: str = DEFAULT_EPS
-    perturbed: Path | None = None
+    perturbed: Path | Arrays | None = None
     layers: tuple[str, ...] = ("activations",)
     eta: float = DEFAULT_ETA
     top_k: int | None = None
@@ -247,7 +251,7 @@ class ScanOptions(AttackOptions):
     @property
     def files(self) -> list[str | Path]:
         """See ``SubjectOptions.files``."""
-        return [*super().files, *filter(None, [self.perturbed])]
+        return [*super().files, *([self.perturbed] if isinstance(self.perturbed, Path) else [])]
 
     @property
     def budget_bytes(self) -> int | None:

@@ -12,7 +12,8 @@ from lsa_onnx.attacks import Norm
 from lsa_onnx.attacks.choices import unknown
 from lsa_onnx.attacks.registry import ATTACKS
 from lsa_onnx.errors import DataError
-from lsa_onnx.inputs import parse_hold
+from lsa_onnx.inputs import Arrays, parse_hold
+from lsa_onnx.option_values import settle, typed
 from lsa_onnx.scanning.options import DEFAULT_EPS, ScanOptions, SubjectOptions
 from lsa_trainer.option_checks import (
     BASES,
@@ -23,7 +24,6 @@ from lsa_trainer.option_checks import (
     BatchNorm,
     check_training,
 )
-from lsa_trainer.option_values import settle, typed
 
 __all__ = [
     "BASES",
@@ -185,6 +185,11 @@ class HardenOptions(TrainingOptions, SubjectOptions):
         if self.data is None:
             raise DataError(
                 "hardening needs samples to train on; give --data train.npz, for example"
+            )
+        if isinstance(self.data, Arrays):
+            raise DataError(
+                f"data are {self.data}, and an interrupted hardening goes on from files; store them with "
+                "numpy.savez and give the path"
             )
         object.__setattr__(self, "verify_attack", _able(self.verify_attack, self.norm))
         self._require_least(validation=1, verification=1, verify_steps=1)

@@ -7,17 +7,14 @@ import json as json_format
 
 import click
 
+import lsa_onnx
 from lsa_cli.checks import check_option, custom_ops_option, require_safe
 from lsa_cli.options import device_option, layers_option, model_argument
 from lsa_cli.output import require_writable
 from lsa_cli.terminal import results
 from lsa_cli.verbosity import verbosity_options
 from lsa_onnx.files import write_atomically
-from lsa_onnx.layers import plan_layers
-from lsa_onnx.model import load_model
 from lsa_onnx.report import print_layers
-from lsa_onnx.runtime.devices import resolve_device
-from lsa_onnx.runtime.inspection import survey
 
 
 @click.command("layers")
@@ -38,10 +35,7 @@ def command(
     """List the layers of MODEL that a scan would score, and every other tensor with the reason."""
     require_safe(model, libraries=custom_ops)
     require_writable({"--json": json}, [model])
-    loaded = load_model(model)
-    plan = plan_layers(
-        survey(loaded.proto, loaded.folder, resolve_device(device, custom_ops)), layers
-    )
+    plan = lsa_onnx.list_layers(model, layers, device=device, custom_ops=custom_ops)
     if json is None:
         print_layers(plan.layers, plan.not_scored, results())
         return

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from lsa_onnx.attacks.choices import unknown
 from lsa_onnx.errors import DataError
 from lsa_onnx.files import read_regular
+from lsa_onnx.option_values import typed
 from lsa_onnx.scanning.options import SubjectOptions
-from lsa_trainer.option_values import typed
 from lsa_trainer.options import HardenOptions, TrainingOptions
 from lsa_trainer.recipes.recipe import (
     DataSpec,

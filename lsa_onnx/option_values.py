@@ -11,20 +11,25 @@ from pathlib import Path
 from typing import Any
 
 from lsa_onnx.errors import DataError
+from lsa_onnx.inputs.memory import Arrays, as_source, is_in_memory
+from lsa_onnx.report.text import shorten
 
 # By the annotation of a field; what is not listed is a choice among texts.
 _TYPES = {"str": str, "int": int, "float": float, "bool": bool, "Path": Path}
-# What is taken for each: a whole number will do for a float, a number of numpy's for one of Python's.
+# What is taken for each: a whole number will do for a float, a number of numpy's for one of Python's, a path
+# for a text that may name a file.
 _TAKEN: dict[type, tuple[Any, ...]] = {
-    str: (str,),
+    str: (str, os.PathLike),
     int: (Integral,),
     float: (Real,),
     bool: (bool,),
     Path: (str, os.PathLike),
 }
 # Texts such as 8/255 or auto, for which a number will do.
-_OR_A_NUMBER = frozenset({"eps", "step_size", "gamma"})
+_OR_A_NUMBER = frozenset({"eps", "eps_list", "extent", "gamma", "step_size"})
 _MAX_INT = 2**63 - 1
+# Of a value that is refused: a list may be long.
+_MOST_SHOWN = 200
 
 
 def settle(options: Any) -> None:
@@ -48,6 +53,8 @@ def typed(name: str, value: Any, kind: str, where: str) -> Any:
     wanted, *others = (part.strip() for part in kind.split("|"))
     if value is None and "None" in others:
         return None
+    if Arrays.__name__ in others and is_in_memory(value):
+        return as_source(value, f"option {name!r} in {where}")
     if not wanted.startswith("tuple["):
         return _one(name, value, _TYPES.get(wanted, str), where)
     items = wanted.removeprefix("tuple[").removesuffix("]").split(", ")
@@ -60,12 +67,14 @@ def typed(name: str, value: Any, kind: str, where: str) -> Any:
 
 def _one(name: str, value: Any, accepted: type, where: str) -> Any:
     truth = isinstance(value, bool)
-    if name in _OR_A_NUMBER and isinstance(value, Real) and not truth:
+    if name in _OR_A_NUMBER and accepted is str and isinstance(value, Real) and not truth:
         return repr(_number(name, value, float, where)).removesuffix(".0")
     # A truth value is a number in Python, but never meant as one.
     if truth != (accepted is bool) or not isinstance(value, _TAKEN[accepted]):
         shown = "str" if accepted is Path else accepted.__name__
         raise _wrong(name, value, where, f"a value of type {shown}")
+    if isinstance(value, os.PathLike):
+        return accepted(os.fspath(value))
     return _number(name, value, accepted, where) if isinstance(value, Real) else accepted(value)
 
 
@@ -88,4 +97,5 @@ def _number(name: str, value: Any, accepted: type, where: str) -> Any:
 
 
 def _wrong(name: str, value: Any, where: str, wanted: str) -> DataError:
-    return DataError(f"option {name!r} in {where} is {value!r}; give {wanted}")
+    shown = shorten(" ".join(repr(value).split()), _MOST_SHOWN)
+    return DataError(f"option {name!r} in {where} is {shown}; give {wanted}")
