@@ -66,6 +66,9 @@ class ScanKeywords(AttackKeywords, total=False):
     layers: Texts
     eta: float
     top_k: int | None
+    shard: tuple[int, int] | None
+    records: AnyPath | None
+    pictures: bool
 
 
 class EvaluationKeywords(AttackKeywords, total=False):

@@ -29,7 +29,8 @@ class Readable:
 
         Args:
             path: JSON (.json), which is read back by ``lsa_onnx.read_report`` and its like; a page
-                (.html) or a figure (.png, .svg, .pdf) of documents that have one.
+                (.html) or a figure (.png, .svg, .pdf) of documents that have one; of a scan also a table
+                (.csv), a summary (.md) and findings (.sarif).
 
         Raises:
             DataError: The ending is none of these, what draws is not installed, or the file cannot be

@@ -19,6 +19,8 @@ from lsa_onnx.report.landscape import Landscape
 Writer = Callable[[str | os.PathLike[str]], None]
 
 _PICTURES = (".png", ".svg", ".pdf")
+# Of a scan, by ending; JUnit's XML and Netron's attachment have none of their own.
+_FORMATS = {".csv": "csv", ".md": "markdown", ".sarif": "sarif"}
 
 
 def save(document: Any, path: str | os.PathLike[str]) -> None:
@@ -53,10 +55,12 @@ def _writers(document: object) -> dict[str, Writer]:
 
 def _of_report(report: Report) -> dict[str, Writer]:
     from lsa_onnx.report.figures.layers import draw_layers
+    from lsa_onnx.report.formats import write
     from lsa_onnx.report.html import write_html
 
     pictures = _each(_PICTURES, partial(draw_layers, [report]))
-    return {".html": partial(write_html, report), **pictures}
+    texts = {ending: partial(write, name, report) for ending, name in _FORMATS.items()}
+    return {".html": partial(write_html, report), **texts, **pictures}
 
 
 def _of_evaluations(found: Evaluations) -> dict[str, Writer]:

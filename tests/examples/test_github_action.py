@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
+from lsa_onnx.report.formats import render
 from tests.examples.programs import EXAMPLES, Ran, command, furnish, run
+from tests.report.examples import hostile_report, small_report
 
 ACTION = EXAMPLES / "github-action"
 SCRIPTS = ("scan.sh", "comment.sh", "gate.sh")
@@ -203,3 +205,9 @@ class TestComment:
         ran = self.comment(tmp_path, "", **variables)
         assert (ran.returncode, ran.stderr) == (0, "")
         assert not (tmp_path / "told").exists()
+
+
+def test_the_summary_begins_with_the_line_that_comments_are_known_by() -> None:
+    reports = (small_report(), hostile_report())
+    first = {render("markdown", each).partition("\n")[0] for each in reports}
+    assert first == {"<!-- lsa-onnx report -->"}

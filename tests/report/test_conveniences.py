@@ -16,6 +16,8 @@ from lsa_onnx.report import read_evaluation, read_hardening, read_report
 from lsa_onnx.report.conveniences import Drawn, Readable, Tabular
 from lsa_onnx.report.evaluation import Evaluation
 from lsa_onnx.report.evaluations import Evaluations
+from lsa_onnx.report.formats import render
+from lsa_onnx.report.formats.csv import COLUMNS
 from lsa_onnx.report.json_file import read_boundary, read_evaluations, read_landscape
 from lsa_onnx.report.records import LAYER_COLUMNS, STRENGTH_COLUMNS, layer_records
 from lsa_onnx.report.text import visible
@@ -80,9 +82,22 @@ def test_pictures(document: Readable, ending: str, start: bytes, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
+    ("ending", "name"), [("csv", "csv"), ("md", "markdown"), ("sarif", "sarif")]
+)
+def test_formats_of_other_programs(ending: str, name: str, tmp_path: Path) -> None:
+    path = tmp_path / f"it.{ending}"
+    small_report().save(path)
+    assert path.read_bytes() == render(name, small_report()).encode("utf-8")
+
+
+@pytest.mark.parametrize(
     ("document", "path", "accepted"),
     [
-        (small_report(), "r.txt", "a Report; accepted are .json, .html, .png, .svg, .pdf"),
+        (
+            small_report(),
+            "r.txt",
+            "a Report; accepted are .json, .html, .csv, .md, .sarif, .png, .svg, .pdf",
+        ),
         (small_report(), "report", "a Report; accepted are .json"),
         (hardening(), "h.html", "a Hardening; accepted are .json"),
         (boundary(), "b.html", "a Boundary; accepted are .json, .png, .svg, .pdf"),
@@ -137,6 +152,9 @@ class TestFrame:
         for name, dtype in document.to_dataframe().dtypes.items():
             kind = {**LAYER_COLUMNS, **STRENGTH_COLUMNS, "model": str}[str(name)]
             assert str(dtype) == {int: "Int64", float: "float64", bool: "bool", str: "object"}[kind]
+
+    def test_columns_are_those_of_the_csv_file(self) -> None:
+        assert [column.name for column in COLUMNS] == list(LAYER_COLUMNS)
 
     def test_a_row_is_an_attack_at_a_strength(self) -> None:
         evaluation = curve()
