@@ -46,7 +46,8 @@ def _under(report: Report, headline: PerturbationResult) -> str:
     said = f"{visible(headline.name)}{_strength(report, headline)}: "
     said += f"changing {text.share(change)} of the input moves layers by {text.share(moved)} on average."
     if report.accuracy is None:
-        return f"{said} {text.share(headline.flips)} of the predictions flip."
+        flips = headline.flips
+        return said if flips is None else f"{said} {text.share(flips)} of the predictions flip."
     worst = _worst(report)
     if worst is None:
         return said

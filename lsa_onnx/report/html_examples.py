@@ -52,9 +52,9 @@ def _caption(example: Example, classes: list[str] | None) -> str:
     if before is not None and after is not None:
         under = visible(example.perturbation)
         said.append(
-            f"Taken for {before}, and still under {under}."
+            f"The model says {before}, and still does under {under}."
             if before == after
-            else f"Taken for {before}; under {under} for {after}."
+            else f"The model says {before}; under {under} it says {after}."
         )
     label = _class(example.label, classes)
     if label is not None:

@@ -80,13 +80,12 @@ def rows(layers: Sequence[LayerInfo], table: Sequence[dict[str, Any]]) -> list[d
     return [
         {
             **shown,
+            "shape": "shape unknown" if info.shape is None else shown["shape"],
             "marks": _marks(rail),
             "at": _place(rail.lane),
             "from": feeds[number],
             "to": feeding_into[number],
             "body": visible(info.body) if info.body is not None else "",
-            "scope": visible(info.scope) if info.scope is not None else "",
-            "learnable": ", ".join(map(visible, info.learnable)),
             "weights": text.count(info.parameters, "weight"),
         }
         for number, (info, shown, rail) in enumerate(zip(layers, table, rails(feeds), strict=True))

@@ -37,9 +37,11 @@ class Step:
 
 def steps(report: Report) -> list[Step]:
     """What to do, the most urgent first: figures that mean nothing come before what to do with them."""
-    urgent = list(_incomplete(report))
-    doubtful = list(_doubtful(report))
-    return urgent + doubtful + list(_improve(report))
+    found = [*_incomplete(report), *_doubtful(report)]
+    codes = {warning.code for warning in report.warnings}
+    if report.data.synthetic or "accuracy-near-chance" in codes:
+        return found
+    return [*found, *_improve(report)]
 
 
 def _incomplete(report: Report) -> Iterator[Step]:

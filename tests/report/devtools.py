@@ -78,14 +78,14 @@ class Tab:
             self.call("Input.dispatchKeyEvent", type="keyDown", **named, **typed)
             self.call("Input.dispatchKeyEvent", type="keyUp", **named)
 
-    def show(self, width: int, height: int, *, dark: bool = False, medium: str = "screen") -> None:
-        """Set the size of the screen in CSS pixels, the preferred theme and the medium."""
+    def show(self, width: int, height: int, *, dark: bool = False) -> None:
+        """Set the size of the screen in CSS pixels and the preferred theme."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width, height=height, deviceScaleFactor=1, mobile=width < 600,
         )  # fmt: skip
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.call("Emulation.setEmulatedMedia", media=medium, features=[scheme])
+        self.call("Emulation.setEmulatedMedia", features=[scheme])
 
     def picture(self, path: Path) -> None:
         """Write the whole page as a PNG file."""
