@@ -24,6 +24,7 @@ SWITCHES = ("--resize", "--straight-through", "--no-check", "-q", "--quiet", "-v
 _REPORT = "report.json"
 _HARDENED = "hardened.onnx"
 _MOST_LISTED = 3
+_ENOUGH = 256
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def _doubtful(report: Report) -> Iterator[Step]:
             "Use more samples",
             f"Only {report.data.samples:,} of {report.data.available:,} were used; the order of the "
             "layers depends on chance.",
-            _scan(report, "--samples", str(min(256, report.data.available))),
+            _scan(report, "--samples", str(_more_samples(report))),
         )
     if "noise-only" in codes:
         yield Step(
@@ -87,6 +88,10 @@ def _doubtful(report: Report) -> Iterator[Step]:
             "Noise ranks layers, but an adversary finds far worse inputs of the same size.",
             _scan(report, "--attack", "pgd"),
         )
+
+
+def _more_samples(report: Report) -> int:
+    return min(max(_ENOUGH, 4 * report.data.samples), report.data.available)
 
 
 def _improve(report: Report) -> Iterator[Step]:
