@@ -10,6 +10,7 @@ from lsa_onnx.report import (
     html_attacks,
     html_examples,
     html_graph,
+    html_limits,
     html_meanings,
     html_next,
     html_rows,
@@ -22,7 +23,6 @@ from lsa_onnx.report.html_page import render_page
 
 if TYPE_CHECKING:
     import os
-
     from typing import Any
 
     from lsa_onnx.report.document import Report
@@ -55,9 +55,9 @@ def _told(report: Report) -> dict[str, Any]:
     steps = html_next.steps(report)
     return {
         "report": report,
-        "banners": html_answers.banners(report),
+        "banners": html_limits.banners(report),
         "answers": html_answers.answers(report, steps),
-        "gates": html_answers.gates(report),
+        "gates": html_limits.gates(report),
         "steps": steps,
         "meanings": html_meanings.MEANINGS,
         "examples": html_examples.examples(report),

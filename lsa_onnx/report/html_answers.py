@@ -8,7 +8,7 @@ from lsa_onnx.report import text, view
 from lsa_onnx.report.text import visible
 
 if TYPE_CHECKING:
-    from lsa_onnx.report.document import Accuracy, GateOutcome, PerturbationResult, Report
+    from lsa_onnx.report.document import Accuracy, PerturbationResult, Report
     from lsa_onnx.report.html_next import Step
 
 # A layer that this share of the resamples puts into the list is there for more than chance.
@@ -89,69 +89,7 @@ def _sure(report: Report, headline: PerturbationResult) -> str:
 
 def _now(steps: list[Step]) -> str:
     first, *others = (step.title for step in steps) if steps else ("Nothing is left to do",)
-    then = f" Then: {'; '.join(title[0].lower() + title[1:] for title in others)}." if others else ""
+    then = (
+        f" Then: {'; '.join(title[0].lower() + title[1:] for title in others)}." if others else ""
+    )
     return f"{first}.{then}"
-
-
-_GATES = {
-    "passed": ("✓", "passed"),
-    "failed": ("✗", "failed"),
-    "known": ("≈", "known: no worse than the baseline"),
-}
-
-
-def gates(report: Report) -> list[dict[str, str]]:
-    """What the user's gates found, the failed ones first."""
-    order = ("failed", "known", "passed")
-    found = sorted(report.gates, key=lambda gate: order.index(gate.status))
-    return [_gate(gate) for gate in found]
-
-
-def _gate(gate: GateOutcome) -> dict[str, str]:
-    sign, words = _GATES[gate.status]
-    return {
-        "status": gate.status,
-        "sign": sign,
-        "words": words,
-        "expression": visible(gate.expression),
-        "measured": visible(gate.measured),
-        "value": "undefined" if gate.value is None else text.brief(gate.value),
-        "note": visible(gate.note) if gate.note else "",
-    }
-
-
-def banners(report: Report) -> list[tuple[str, str]]:
-    """What the report is not: real, whole. Title and sentence."""
-    found = []
-    if report.data.synthetic:
-        found.append(
-            (
-                "Synthetic data.",
-                "No data was given, so the inputs were random numbers. These figures say nothing about "
-                "how the model behaves on real inputs.",
-            )
-        )
-    if report.partial is not None:
-        found.append(("Not a whole scan.", _cut(report)))
-    if report.shard is not None:
-        shard = report.shard
-        found.append(
-            (
-                f"Shard {shard.number:,} of {shard.count:,}.",
-                f"These figures are of samples {shard.start + 1:,} to {shard.stop:,} of "
-                f"{shard.total:,}. Merge the shards before you compare.",
-            )
-        )
-    return found
-
-
-def _cut(report: Report) -> str:
-    part = report.partial
-    if part is None:
-        return ""
-    said = ["It was interrupted."]
-    if part.cut is not None:
-        said.append(f"{visible(part.cut)} saw {part.samples:,} of {part.wanted:,} samples.")
-    if part.missing:
-        said.append(f"Not begun: {', '.join(map(visible, part.missing))}.")
-    return " ".join(said)

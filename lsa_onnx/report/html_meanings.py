@@ -33,8 +33,7 @@ MEANINGS = {
         "Nothing; do not compare these figures with those of such tools.",
     ),
     "zero-gradient": (
-        "White-box attacks have no direction there: the network is flat or hides its gradient, which "
-        "is no robustness.",
+        "White-box attacks have no direction there: flat or hidden, which is no robustness.",
         "Count the result of a black-box attack (--attack square); look for a layer that is constant.",
     ),
     "no-gradient": (

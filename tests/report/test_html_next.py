@@ -70,7 +70,9 @@ def test_eps_is_told_as_people_give_it() -> None:
 
 
 def test_a_scan_called_from_a_program_has_commands_too() -> None:
-    report = dataclasses.replace(small_report(), run=dataclasses.replace(small_report().run, command=[]))
+    report = dataclasses.replace(
+        small_report(), run=dataclasses.replace(small_report().run, command=[])
+    )
     assert commands(report)["harden"].startswith(
         "lsa-onnx harden mnist-b.onnx --report report.json --data 'my images/x.npz' --mean 0.1307 "
         "--std 0.3081 --eps 0.3"

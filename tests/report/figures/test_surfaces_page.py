@@ -172,7 +172,7 @@ addEventListener("load", () => setTimeout(async () => {
     eye: right.layout.scene.camera.eye.x,
     loss: right.data[0].text[1][2],
     buttons: [...new Set([...document.querySelectorAll(".modebar-btn")].map((each) => each.dataset.title))],
-    links: document.querySelectorAll("a[href]").length,
+    links: document.querySelectorAll("a[href]:not([href^='#'])").length,
   });
 }, 2000));
 """
