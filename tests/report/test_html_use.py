@@ -14,9 +14,13 @@ from lsa_onnx.report.document import Report
 from lsa_onnx.report.html import write_html
 from lsa_onnx.report.html_boxes import FIGURES
 from lsa_onnx.report.html_colours import DARK, LIGHT
+from lsa_onnx.report.html_evaluation import render_evaluation_html
+from lsa_onnx.report.html_hardening import render_hardening_html
 from tests.report.browser import needs_browser
 from tests.report.devtools import Tab, opened
+from tests.report.evaluations import all_documents
 from tests.report.examples import all_reports, extended_report, large_report
+from tests.report.hardenings import all_pages
 
 pytestmark = needs_browser
 AXE = os.environ.get("LSA_ONNX_AXE")
@@ -108,8 +112,8 @@ def test_every_page_fits_a_phone(tab: Tab, tmp_path: Path, name: str, *, dark: b
 @pytest.mark.parametrize("name", ["evaluation", "hardening"])
 def test_pages_of_other_documents_share_the_look(tab: Tab, tmp_path: Path, name: str) -> None:
     rendered = {
-        "evaluation": render_evaluation_html(everything()),
-        "hardening": render_hardening_html(*PAGES["hostile"]),
+        "evaluation": render_evaluation_html(all_documents()["everything"]),
+        "hardening": render_hardening_html(*all_pages()["hostile"]),
     }
     (tmp_path / "page.html").write_text(rendered[name], encoding="utf-8")
     tab.complaints.clear()
