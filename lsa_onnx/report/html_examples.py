@@ -15,11 +15,8 @@ _SHOWN = 112
 
 
 def examples(report: Report) -> list[dict[str, Any]]:
-    """The figures, grouped by perturbation in the order of the report."""
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for example in report.examples:
-        groups.setdefault(example.perturbation, []).append(_figure(example, report.data.classes))
-    return [{"name": visible(name), "figures": figures} for name, figures in groups.items()]
+    """The figures, in the order of the report."""
+    return [_figure(example, report.data.classes) for example in report.examples]
 
 
 def _figure(example: Example, classes: list[str] | None) -> dict[str, Any]:
@@ -28,7 +25,7 @@ def _figure(example: Example, classes: list[str] | None) -> dict[str, Any]:
     sample = f"sample {example.index:,}"
     gain = text.brief(example.gain)
     return {
-        "title": f"Sample {example.index:,}",
+        "title": f"Under {name}, {sample}",
         "width": larger * example.width,
         "height": larger * example.height,
         "pixelated": larger > 1,

@@ -58,7 +58,9 @@ def banners(report: Report) -> list[tuple[str, str]]:
 def _cut(partial: Partial) -> str:
     said = ["It was interrupted."]
     if partial.cut is not None:
-        said.append(f"{visible(partial.cut)} saw {partial.samples:,} of {partial.wanted:,} samples.")
+        said.append(
+            f"{visible(partial.cut)} saw {partial.samples:,} of {partial.wanted:,} samples."
+        )
     if partial.missing:
         said.append(f"Not begun: {', '.join(map(visible, partial.missing))}.")
     return " ".join(said)

@@ -20,7 +20,10 @@ SHARED = (
 # harden takes all of them but this one.
 EVALUATED_ONLY = "--custom-ops"
 # Flags of a scan that stand without a value.
-SWITCHES = ("--resize", "--straight-through", "--no-check", "-q", "--quiet", "-v", "--verbose")
+SWITCHES = (
+    *("--resize", "--straight-through", "--no-check", "--pictures", "--no-pictures"),
+    *("-q", "--quiet", "-v", "--verbose"),
+)
 _REPORT = "report.json"
 _HARDENED = "hardened.onnx"
 _MOST_LISTED = 3
@@ -53,11 +56,13 @@ def _incomplete(report: Report) -> Iterator[Step]:
             text.command_line(report.run.command) or None,
         )
     if report.shard is not None:
-        others = text.count(report.shard.count - 1, "other shard")
+        others = text.count(report.shard.count - 1, "other part")
+        command = ["lsa-onnx", "merge", _stored(report) or "PART.json", "OTHERS", "--json", _REPORT]
         yield Step(
             "Merge the shards",
-            f"This is one part of a scan. lsa-onnx merge makes of it and of the {others} the report "
-            "that a single run would have made.",
+            f"This is one part of a scan; together with the {others} it is the report that a single run "
+            "would have made.",
+            text.command_line(command),
         )
 
 
@@ -136,7 +141,8 @@ def _scan(report: Report, option: str, value: str) -> str | None:
     if not report.run.command:
         return None
     kept = [word for found in _options(report.run.command) if found[0] != option for word in found]
-    return text.command_line([*report.run.command[:3], *kept, option, value])
+    model = report.model.file.path
+    return text.command_line(["lsa-onnx", "scan", model, *kept, option, value])
 
 
 def _harden(report: Report) -> str:
@@ -147,7 +153,7 @@ def _harden(report: Report) -> str:
         for each in given
         for word in (["--split", "train"] if each == ["--split", "test"] else each)
     ]
-    attack, stored = _strongest(report), _stored(report)
+    attack, stored = _strongest(report), _stored(report) or _REPORT
     more = ["--eps", text.strength(attack.eps, report.input.range)] if attack else []
     more += ["--norm", attack.norm] if attack and attack.norm != "linf" else []
     model = report.model.file.path
@@ -165,10 +171,10 @@ def _evaluate(report: Report, attack: AttackOutcome) -> str:
     return text.command_line(["lsa-onnx", "evaluate", model, *given, *options])
 
 
-def _stored(report: Report) -> str:
-    """Where the report lies as JSON: where the command wrote it, or a name to write it to."""
-    named = [found[1] for found in _options(report.run.command) if found[0] == "--json"]
-    return named[-1] if named and named[-1] != "-" else _REPORT
+def _stored(report: Report) -> str | None:
+    """Where the command wrote the report as JSON; ``None`` where it did not."""
+    named = [found[-1] for found in _options(report.run.command) if found[0] == "--json"]
+    return named[-1] if named and named[-1] != "-" else None
 
 
 def _inputs(report: Report) -> list[list[str]]:
@@ -191,15 +197,15 @@ def _prepared(section: InputSection) -> list[list[str]]:
 
 
 def _options(command: Sequence[str]) -> list[list[str]]:
-    """The options behind the model in a command, each as it was given: a switch, or a name and a value."""
-    words = iter(command[3:])
+    """The options of a scan's command, each as it was given: a switch, or a name and a value."""
+    words = iter(command[2:])
     found = []
     for word in words:
         name, sign, value = word.partition("=")
         if name.startswith("--") and sign:
             found.append([name, value])
-        elif word in SWITCHES or not word.startswith("-"):
+        elif word in SWITCHES:
             found.append([word])
-        else:
-            found.append([word, *([after] if (after := next(words, None)) is not None else [])])
+        elif word.startswith("-"):
+            found.append([word, next(words, "")])
     return found

@@ -40,13 +40,13 @@ def options(command: click.Command) -> dict[str, bool]:
         name: option.is_flag
         for option in command.params
         if isinstance(option, click.Option)
-        for name in option.opts
+        for name in (*option.opts, *option.secondary_opts)
     }
 
 
 def test_harden_and_evaluate_take_the_inputs_of_the_scan() -> None:
     report = with_command(
-        "m.onnx", "--data", "a b.npz", "--split=test", "--samples", "64", "--resize", "--range",
+        "--data", "a b.npz", "m.onnx", "--split=test", "--samples", "64", "--resize", "--range",
         "0,255", "--layers", "all", "--seed", "3", "--json", "out/scan.json", "-q",
     )  # fmt: skip
     report = dataclasses.replace(report, input=dataclasses.replace(report.input, range=(0, 255)))
@@ -98,9 +98,10 @@ def test_a_part_of_a_scan_is_made_whole_first() -> None:
         "Harden the model",
         "Measure how robust it is",
     ]
-    assert steps(extended_report())[0].command == (
-        "lsa-onnx scan mnist-b.onnx --data 'my images/x.npz' --eps 0.3"
-    )
+    assert [step.command for step in steps(extended_report())[:2]] == [
+        "lsa-onnx scan mnist-b.onnx --data 'my images/x.npz' --eps 0.3",
+        "lsa-onnx merge PART.json OTHERS --json report.json",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,11 @@ def test_every_option_told_is_one_of_its_command(name: str) -> None:
         return
     for step in steps(all_reports()[name]):
         words = shlex.split(step.command or "lsa-onnx scan")
-        known = {"doctor": {}, **{key: options(c) for key, c in COMMANDS.items()}}[words[1]]
+        known = {
+            "doctor": {},
+            "merge": {"--json": False},
+            **{key: options(c) for key, c in COMMANDS.items()},
+        }[words[1]]
         assert {word for word in words if word.startswith("-")} <= set(known), words
 
 
