@@ -18,6 +18,7 @@ from pathlib import Path
 from PIL import Image
 
 from lsa_onnx.report.html import write_html
+from lsa_onnx.report.html_colours import LIGHT
 from lsa_onnx.report.json_file import read_report
 from tests.report.devtools import Tab, opened
 
@@ -30,7 +31,7 @@ PHONE = (375, 1624)
 PHONE_COLUMNS = 4
 SHEETS = 3
 GAP = 20
-COLOURS = 64
+COLOURS = 96
 
 
 def main() -> None:
@@ -92,8 +93,13 @@ def beside(parts: list[Image.Image], name: str) -> None:
 
 
 def stored(picture: Image.Image, name: str) -> None:
-    """Store a picture in few colours: a page has few."""
-    few = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    """Store a picture in few colours, those of the page among them."""
+    whole = picture.convert("RGB")
+    palette = Image.new("P", (1, 1))
+    found = (whole.quantize(COLOURS).getpalette() or [])[: 3 * COLOURS]
+    own = [channel for colour in LIGHT.values() for channel in bytes.fromhex(colour[1:7])]
+    palette.putpalette([*own, *found])
+    few = whole.quantize(palette=palette, dither=Image.Dither.NONE)
     file = io.BytesIO()
     few.save(file, "png", optimize=True)
     (IMAGES / name).write_bytes(file.getvalue())
