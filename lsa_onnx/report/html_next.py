@@ -109,7 +109,8 @@ def _improve(report: Report) -> Iterator[Step]:
     if report.mvl.layers:
         yield Step("Harden the model", _why_harden(report), _harden(report))
     attack = _strongest(report)
-    if attack is not None:
+    # Without classes there is nothing that an evaluation could count.
+    if attack is not None and any(result.flips is not None for result in report.perturbations):
         yield Step(
             "Measure how robust it is",
             "A scan says where a model breaks. How often it breaks, by the strength of the attack, is "
@@ -167,7 +168,8 @@ def _evaluate(report: Report, attack: AttackOutcome) -> str:
     given = [word for each in _inputs(report) for word in each]
     more = ["--norm", attack.norm] if attack.norm != "linf" else []
     model = report.model.file.path
-    options = ["--attack", "auto", "--eps-list", strengths, *more, "--html", "evaluation.html"]
+    name = "pgd" if attack.norm == "l1" else "auto"
+    options = ["--attack", name, "--eps-list", strengths, *more, "--html", "evaluation.html"]
     return text.command_line(["lsa-onnx", "evaluate", model, *given, *options])
 
 

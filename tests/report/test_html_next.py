@@ -69,6 +69,17 @@ def test_eps_is_told_as_people_give_it() -> None:
     assert "--eps-list 0,2/255,4/255,8/255 --norm l2 --html" in found["evaluate"]
 
 
+def test_an_evaluation_needs_classes_and_an_attack_of_its_norm() -> None:
+    report = small_report()
+    first = dataclasses.replace(report.perturbations[0], flips=None)
+    assert "evaluate" not in commands(dataclasses.replace(report, perturbations=[first]))
+    assert first.attack is not None
+    attack = dataclasses.replace(first.attack, norm="l1")
+    other = dataclasses.replace(report.perturbations[0], attack=attack)
+    found = commands(dataclasses.replace(report, perturbations=[other]))["evaluate"]
+    assert "--attack pgd --eps-list 0,0.075,0.15,0.3 --norm l1" in found
+
+
 def test_a_scan_called_from_a_program_has_commands_too() -> None:
     report = dataclasses.replace(
         small_report(), run=dataclasses.replace(small_report().run, command=[])
