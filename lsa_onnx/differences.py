@@ -17,8 +17,15 @@ from numpy.typing import NDArray
 
 from lsa_onnx.model import element_name
 from lsa_onnx.report.text import count
+from lsa_onnx.rewrite.graph import subgraphs
 from lsa_onnx.stored import StoredModel, read_stored
-from lsa_onnx.structure import DATA_FIELDS, TensorPair, compare_structure
+from lsa_onnx.structure import (
+    DATA_FIELDS,
+    TensorPair,
+    compare_structure,
+    first_output,
+    function_key,
+)
 from lsa_onnx.untied import find_untied
 from lsa_onnx.weights import element_count, is_external
 
@@ -58,7 +65,10 @@ class TensorChange:
 
 @dataclass(frozen=True)
 class MetadataChange:
-    """How ``metadata_props`` changed; for a changed key, the old and the new value."""
+    """How ``metadata_props`` changed; for a changed key, the old and the new value.
+
+    A key of a node names the node, too: "namespace of node 'y'".
+    """
 
     added: dict[str, str]
     removed: dict[str, str]
@@ -76,7 +86,7 @@ class ModelDifference:
         compared_tensors: How many tensors both have, with one element type and shape; what was split off
             one is compared with it.
         changed_tensors: Those of them that hold other values, in graph order.
-        metadata: Changes of ``metadata_props``.
+        metadata: Changes of ``metadata_props``, of the model and of its nodes.
         graph: All other differences of the messages, one line each. Among them are other values in
             tensors of whole numbers (int64), bool and text: those are shapes and switches, not weights.
         untied: Where a node reads a tensor of its own instead of one that it shared, one line each.
@@ -194,7 +204,7 @@ def _finite(number: float) -> float | None:
 
 
 def _metadata(old: onnx.ModelProto, new: onnx.ModelProto) -> MetadataChange:
-    before, after = ({p.key: p.value for p in m.metadata_props} for m in (old, new))
+    before, after = (dict(_entries(model)) for model in (old, new))
     return MetadataChange(
         added={key: after[key] for key in after if key not in before},
         removed={key: before[key] for key in before if key not in after},
@@ -204,6 +214,22 @@ def _metadata(old: onnx.ModelProto, new: onnx.ModelProto) -> MetadataChange:
             if key in after and before[key] != after[key]
         },
     )
+
+
+def _entries(model: onnx.ModelProto) -> Iterator[tuple[str, str]]:
+    yield from ((entry.key, entry.value) for entry in model.metadata_props)
+    yield from _node_entries(model.graph.node, "")
+    for function in model.functions:
+        yield from _node_entries(function.node, f" in function {function_key(function)!r}")
+
+
+def _node_entries(nodes: Iterable[onnx.NodeProto], scope: str) -> Iterator[tuple[str, str]]:
+    """Key, with the node that has it, and value; those in bodies included."""
+    for node in nodes:
+        name = f"node {first_output(node)!r}{scope}"
+        yield from ((f"{entry.key} of {name}", entry.value) for entry in node.metadata_props)
+        for number, body in enumerate(subgraphs(node)):
+            yield from _node_entries(body.node, f" in body {number} of {name}")
 
 
 def _packaging(pairs: Iterable[TensorPair]) -> Iterator[str]:

@@ -7,13 +7,14 @@ that is not finite is left out of its column.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lsa_onnx.quantiles import QuantileSketch
-from lsa_onnx.report.document import Distribution
+from lsa_onnx.report.document import Accuracy, Distribution
 
 Array = NDArray[np.float64]
 
@@ -195,3 +196,15 @@ def wilson_interval(successes: int, n: int) -> tuple[float, float]:
     low = 0.0 if successes == 0 else max(0.0, float(centre - half))
     high = 1.0 if successes == n else min(1.0, float(centre + half))
     return low, high
+
+
+def newcombe_interval(before: Accuracy, after: Accuracy) -> tuple[float, float]:
+    """95 % interval of ``after`` − ``before``, two shares of their own samples (Newcombe 1998, method 10).
+
+    It is built from the Wilson intervals that both carry. Of two models on the same samples it is wider
+    than need be, for it does not know that what is hard for one is hard for the other.
+    """
+    p, q = before.value, after.value
+    down = math.hypot(q - after.interval[0], before.interval[1] - p)
+    up = math.hypot(after.interval[1] - q, p - before.interval[0])
+    return q - p - down, q - p + up

@@ -64,7 +64,7 @@ class Structure:
 def compare_structure(
     old: onnx.ModelProto, new: onnx.ModelProto, parts: Mapping[str, onnx.TensorProto]
 ) -> Structure:
-    """Compare everything of two models but ``metadata_props`` and the values of tensors.
+    """Compare everything of two models but the values of tensors, and metadata of the model and its nodes.
 
     To read one of ``parts``, from ``lsa_onnx.untied.find_untied``, is no difference.
     """
@@ -74,7 +74,7 @@ def compare_structure(
     _fields(found, old, new, "the model", by_name)
     _opsets(found, old.opset_import, new.opset_import, "the model")
     _graphs(found, old.graph, new.graph, "")
-    for a, b in _matched(found, "function", old.functions, new.functions, _function_key):
+    for a, b in _matched(found, "function", old.functions, new.functions, function_key):
         _functions(found, a, b)
     return found
 
@@ -85,13 +85,14 @@ def first_output(node: onnx.NodeProto) -> str:
 
 
 def _functions(found: Structure, old: onnx.FunctionProto, new: onnx.FunctionProto) -> None:
-    what = f"function {_function_key(old)!r}"
+    what = f"function {function_key(old)!r}"
     _fields(found, old, new, what, {"node", "opset_import"})
     _opsets(found, old.opset_import, new.opset_import, what)
     _nodes(found, old.node, new.node, f" in {what}")
 
 
-def _function_key(function: onnx.FunctionProto) -> str:
+def function_key(function: onnx.FunctionProto) -> str:
+    """The name by which a function is known: with its domain, and its overload where it has one."""
     overload = f":{function.overload}" if function.overload else ""
     return f"{function.domain}::{function.name}{overload}"
 
@@ -147,7 +148,7 @@ def _nodes(
     for a, b in _matched(found, "node", old, new, first_output, scope):
         what = f"node {first_output(a)!r} ({a.op_type}){scope}"
         _inputs(found, a.input, b.input, what)
-        _fields(found, a, b, what, {"attribute", "input"})
+        _fields(found, a, b, what, {"attribute", "input", "metadata_props"})
         pairs = _matched(found, "attribute", a.attribute, b.attribute, _name, f" of {what}")
         for before, after in pairs:
             _attributes(found, a, before, after, scope)

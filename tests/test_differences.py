@@ -240,12 +240,12 @@ EDITS: list[tuple[Edit, str]] = [
         "function 'own::F' is new",
     ),
     (
-        lambda m: m.graph.node[0].metadata_props.add(key="k", value="v"),
-        'node \'conv\' (Conv): metadata_props is [{key: "k" value: "v"}] instead of []',
+        lambda m: m.graph.metadata_props.add(key="k", value="v"),
+        'the graph: metadata_props is [{key: "k" value: "v"}] instead of []',
     ),
     (
-        lambda m: m.graph.node[0].metadata_props.add(key="k", value="v" * 100),
-        "node 'conv' (Conv): metadata_props is [longer content] instead of []",
+        lambda m: m.graph.metadata_props.add(key="k", value="v" * 100),
+        "the graph: metadata_props is [longer content] instead of []",
     ),
     (lambda m: m.training_info.add(), "the model: training_info is [{}] instead of []"),
 ]
@@ -329,6 +329,21 @@ def test_metadata(tmp_path: Path) -> None:
     assert (found.metadata.added, found.metadata.removed) == ({"c": "4"}, {"a": "1"})
     assert found.metadata.changed == {"b": ("2", "3")}
     assert not between(old, old, tmp_path).metadata
+
+
+def test_metadata_of_nodes(tmp_path: Path) -> None:
+    def note(proto: onnx.ModelProto) -> None:
+        (carrier,) = (node for node in proto.graph.node if node.op_type == "If")
+        for each in (carrier, carrier.attribute[0].g.node[0], carrier.attribute[1].g.node[0]):
+            each.metadata_props.add(key="k", value="v")
+
+    plain = graphs.if_net()
+    found = between(plain, edited(plain, note), tmp_path)
+    assert found.same_graph
+    assert set(found.metadata.added.values()) == {"v"}
+    # Each says where it is, also where both bodies use one name.
+    assert len(found.metadata.added) == 3
+    assert all(key.startswith("k of node '") for key in found.metadata.added)
 
 
 def test_packaging_is_not_the_graph(tmp_path: Path) -> None:

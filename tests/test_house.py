@@ -39,6 +39,8 @@ ARROWS = [
     ("lsa_onnx.report", {"lsa_onnx.runtime", "lsa_onnx.scanning", "onnxruntime"}),
     ("lsa_onnx.accounts", {"lsa_onnx.runtime", "lsa_onnx.scanning", "onnxruntime"}),
     ("lsa_onnx.scanning", {"lsa_onnx.cluster"}),
+    ("lsa_onnx.comparing", {"lsa_onnx.runtime", "lsa_onnx.scanning", "onnxruntime"}),
+    ("lsa_onnx.gates", {"lsa_onnx.runtime", "lsa_onnx.scanning", "onnxruntime"}),
     ("lsa_trainer", {"lsa_cli", "click"}),
     ("lsa_cli", {"torch"}),
 ]

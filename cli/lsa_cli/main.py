@@ -23,6 +23,7 @@ from lsa_onnx.errors import LsaError
 COMMANDS = {
     "scan": ("lsa_cli.commands.scan", "Score every layer and name the most vulnerable ones."),
     "merge": ("lsa_cli.commands.merge", "Put the shards of a scan together, to the last bit."),
+    "report": ("lsa_cli.commands.report", "Show a saved report, or write it in another format."),
     "evaluate": ("lsa_cli.commands.evaluate", "Robust accuracy under attacks, by strength."),
     "landscape": ("lsa_cli.commands.landscape", "How the loss bends around samples, or weights."),
     "decision-boundary": (
@@ -35,6 +36,7 @@ COMMANDS = {
     "recipe": ("lsa_cli.commands.recipe", "Run the published experiments, row by row."),
     "layers": ("lsa_cli.commands.layers", "List what would be scored, and why the rest is not."),
     "expose": ("lsa_cli.commands.expose", "Write a copy of the model that returns its layers."),
+    "compare": ("lsa_cli.commands.compare", "What changed between two results, or two models."),
     "diff": ("lsa_cli.commands.diff", "What differs between two model files, tensor by tensor."),
     "demo": ("lsa_cli.commands.demo", "Scan and harden a small model that comes with the tool."),
     "doctor": ("lsa_cli.commands.doctor", "Check this machine, and a model if one is given."),
@@ -52,6 +54,7 @@ CHECKED = frozenset(
         "tune",
         "layers",
         "expose",
+        "compare",
         "diff",
         "doctor",
     }

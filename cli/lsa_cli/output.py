@@ -30,6 +30,7 @@ def require_writable(
     targets: Mapping[str, str | Path | None],
     models: Iterable[str | Path],
     inputs: Iterable[str | Path] = (),
+    texts: Iterable[str] = (),
 ) -> None:
     """Fail now rather than after a long run, and never write over what is read.
 
@@ -37,16 +38,22 @@ def require_writable(
         targets: Flag → the file that it names, ``None`` for none; ``-`` for stdout with ``--json``.
         models: Models that the run reads; their weights and sidecars may be files of their own.
         inputs: Other files that it reads, and folders of images.
+        texts: Flags besides ``--json`` for which ``-`` is stdout.
 
     Raises:
         DataError: A path cannot be written, is an input, or is given twice.
     """
     if targets.get("--html") == "-":
         raise DataError("--html '-' is not a file; name one such as report.html")
+    printed = [flag for flag in ("--json", *texts) if targets.get(flag) == "-"]
+    if len(printed) > 1:
+        raise DataError(
+            f"{' and '.join(printed)} are '-', but stdout takes one of them; name files for the others"
+        )
     paths = {
         flag: str(path)
         for flag, path in targets.items()
-        if path is not None and (flag, path) != ("--json", "-")
+        if path is not None and flag not in printed
     }
     sources = [*inputs, *_files_of(models, deep=any(Path(p).exists() for p in paths.values()))]
     for flag, path in paths.items():
@@ -78,8 +85,9 @@ def deliver(
     files: Mapping[str, str | None],
     writers: Mapping[str, Callable[[str], None]],
     show: Callable[[Console], None],
+    printers: Mapping[str, Callable[[], str]] | None = None,
 ) -> None:
-    """JSON alone on stdout for ``--json -``, else the terminal view; and files as asked for.
+    """The text whose flag is ``-`` alone on stdout, else the terminal view; and files as asked for.
 
     Files come first, so that a pager that is left early does not cost them. Where one cannot be
     written, the results still appear before the error does.
@@ -89,13 +97,17 @@ def deliver(
         files: Flag → the file that it names, ``None`` for none.
         writers: Flag → what writes that file; ``--json`` is not among them.
         show: Prints the terminal view.
+        printers: Flag → what gives its text, for the flags besides ``--json`` that take ``-``.
 
     Raises:
-        DataError: A file cannot be written; what was there before is intact.
+        LsaError: A file cannot be written; what was there before is intact.
     """
     failure = _written({"--json": partial(write_json, document), **writers}, files)
-    if files["--json"] == "-":
-        click.echo(dumps(document), nl=False)
+    texts: dict[str, Callable[[], str]] = {"--json": partial(dumps, document), **(printers or {})}
+    printed = next((flag for flag in texts if files.get(flag) == "-"), None)
+    if printed is not None:
+        # As bytes, so that line ends stay what they are.
+        click.echo(texts[printed]().encode("utf-8"), nl=False)
     else:
         show(results())
     if failure is not None:
@@ -104,16 +116,16 @@ def deliver(
 
 def _written(
     writers: Mapping[str, Callable[[str], None]], files: Mapping[str, str | None]
-) -> DataError | None:
+) -> LsaError | None:
     """Write each file that is named but for stdout; the first failure, once all were tried."""
-    failure: DataError | None = None
+    failure: LsaError | None = None
     for flag, write in writers.items():
-        path = files[flag]
+        path = files.get(flag)
         if path is None or path == "-":
             continue
         try:
             write(path)
-        except DataError as error:
+        except LsaError as error:
             failure = failure or error
     return failure
 

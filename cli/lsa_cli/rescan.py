@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from lsa_cli.alike import as_read
 from lsa_onnx.report import Hardening, Report
 from lsa_onnx.report.text import MISSING, figure, visible
 from lsa_onnx.scanning import Listener, ScanOptions, scan
@@ -40,17 +41,7 @@ def scan_before_and_after(
     before = scan(hardening.model, chosen, listener)
     if hardening.output is None:
         return before, None
-    # A sidecar belongs to the original alone: what it says is told to the other scan, and what it
-    # leaves out as well, for another one may lie beside the new file.
-    spec = before.input
-    told = dataclasses.replace(
-        chosen,
-        range=(spec.range[0], spec.range[1]),
-        mean=tuple(spec.mean or ()),
-        std=tuple(spec.std or ()),
-        layout=spec.layout or "",
-    )
-    return before, scan(hardening.output, told, listener)
+    return before, scan(hardening.output, as_read(chosen, before), listener)
 
 
 def _on_held_out(options: ScanOptions, samples: Path) -> ScanOptions:

@@ -26,6 +26,12 @@ from lsa_onnx.scanning import Listener
 if TYPE_CHECKING:
     from types import TracebackType
 
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lsa_onnx.gates import Gates
+    from lsa_onnx.report.conditions import Conditions
+
 
 class _Results(Console):
     """Leaves a broken pipe to the entry point: rich would exit with code 1, a failed gate here."""
@@ -52,7 +58,15 @@ class _Rate(ProgressColumn):
 class TerminalListener(Listener):
     """Shows messages, the clean accuracy and a progress bar on stderr."""
 
-    def __init__(self, quiet: bool = False) -> None:
+    def __init__(self, quiet: bool = False, gates: Gates | None = None) -> None:
+        """Start with nothing shown.
+
+        Args:
+            quiet: Show nothing at all.
+            gates: What the run must be able to answer.
+        """
+        self._gates = gates
+        self.classes: NDArray[np.int64] | None = None
         self._console = Console(stderr=True, quiet=quiet)
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -77,6 +91,15 @@ class TerminalListener(Listener):
         trace: TracebackType | None,
     ) -> None:
         self._progress.stop()
+
+    def planned(self, conditions: Conditions) -> None:
+        """Refuse gates that cannot be judged."""
+        if self._gates is not None:
+            self._gates.require_possible(conditions)
+
+    def predicted(self, classes: NDArray[np.int64]) -> None:
+        """Keep them, for a comparison with another model."""
+        self.classes = classes
 
     def message(self, text: str) -> None:
         """Print one line."""

@@ -1,4 +1,4 @@
-"""Several models on the same samples: how far apart they are, sample by sample."""
+"""Several models evaluated alike, as one document."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import datetime as dt
 from collections.abc import Iterator, Sequence
 
 from lsa_onnx._version import __version__
-from lsa_onnx.bootstrap import Estimate, paired_difference
+from lsa_onnx.comparing.paired import r_and_g_difference, robust_difference, same_samples
 from lsa_onnx.report.evaluation import Evaluation
 from lsa_onnx.report.evaluations import Difference, Evaluations
-
-_PERCENT = 100
 
 
 def side_by_side(evaluations: Sequence[Evaluation], command: Sequence[str] = ()) -> Evaluations:
@@ -34,38 +32,6 @@ def side_by_side(evaluations: Sequence[Evaluation], command: Sequence[str] = ())
     )
 
 
-def r_and_g_difference(first: Evaluation, second: Evaluation, attack: str) -> Estimate:
-    """The R&G score of ``second`` minus that of ``first``, with its paired 95 % interval.
-
-    Both are of the same samples in the same order: see ``same_samples``.
-
-    Raises:
-        DataError: The attack was not run, or not at a strength of 0.
-    """
-    seed = first.run.seed
-    return _percent(paired_difference(first.scores(attack), second.scores(attack), seed))
-
-
-def robust_difference(first: Evaluation, second: Evaluation, attack: str, eps: float) -> Estimate:
-    """Robust accuracy of ``second`` minus that of ``first``, in percentage points, as above.
-
-    Raises:
-        DataError: The attack was not run at that strength.
-    """
-    before, after = first.correct_at(attack, eps), second.correct_at(attack, eps)
-    return _percent(paired_difference(before, after, first.run.seed))
-
-
-def same_samples(first: Evaluation, second: Evaluation) -> bool:
-    """Whether both models met the same samples, and a strength means the same for both."""
-    return _met(first) == _met(second)
-
-
-def _met(evaluation: Evaluation) -> tuple[object, ...]:
-    data = evaluation.data
-    return (data.fingerprint, data.samples, evaluation.labels, evaluation.input.range)
-
-
 def _differences(first: Evaluation, other: Evaluation, place: int) -> Iterator[Difference]:
     """R&G, then robust accuracy at each strength, of every attack that both were tried with."""
     if not same_samples(first, other):
@@ -79,8 +45,3 @@ def _differences(first: Evaluation, other: Evaluation, place: int) -> Iterator[D
         for eps in summary.eps:
             found = robust_difference(first, other, attack, eps)
             yield Difference(place, attack, eps, *found)
-
-
-def _percent(share: Estimate) -> Estimate:
-    low, high = share.interval
-    return Estimate(_PERCENT * share.value, (_PERCENT * low, _PERCENT * high))

@@ -35,6 +35,7 @@ from lsa_onnx.scanning.instrument import Running, lay_batches
 from lsa_onnx.scanning.keeping import open_keeper
 from lsa_onnx.scanning.listener import Listener
 from lsa_onnx.scanning.options import EvaluationOptions
+from lsa_onnx.scanning.planned import evaluated
 from lsa_onnx.scanning.promotion import announce_promotion
 from lsa_onnx.scanning.subject import Subject, open_subject
 
@@ -72,6 +73,7 @@ def evaluate(
     bench = _bench(subject, running, head, device, options, strongest, listener)
     for attack in strongest:
         bench.adversary.prepare(attack)
+    listener.planned(evaluated(subject, attacks))
     # Nothing is said before all that was given proved usable: an error is then the only line there is.
     _announce(bench, device, listener)
     require_accuracy(bench.clean.accuracy, options.expect_accuracy)

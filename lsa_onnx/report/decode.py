@@ -19,7 +19,9 @@ from lsa_onnx.errors import DataError
 
 T = TypeVar("T")
 
-Kind = Literal["report", "evaluation", "evaluations", "hardening", "landscape", "boundary"]
+Kind = Literal[
+    "report", "evaluation", "evaluations", "hardening", "landscape", "boundary", "comparison"
+]
 
 _SHOWN_CHARACTERS = 60
 # What a document is called, and the command that makes it.
@@ -30,6 +32,7 @@ _KINDS: dict[str, tuple[str, str]] = {
     "hardening": ("a hardening", "harden"),
     "landscape": ("a landscape", "landscape"),
     "boundary": ("a decision boundary", "decision-boundary"),
+    "comparison": ("a comparison", "compare"),
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from lsa_onnx.errors import DataError
@@ -17,6 +17,7 @@ from lsa_onnx.report.decode import decode_document, with_lists
 from lsa_onnx.report.sections import (
     Accuracy,
     DataSection,
+    GateOutcome,
     InputSection,
     ModelSection,
     ReportWarning,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-EVALUATION_VERSION = "1.2"
+EVALUATION_VERSION = "1.3"
 
 _DECIMALS = 6
 _SHARES = frozenset(
@@ -121,7 +122,8 @@ class Evaluation:
     """A whole evaluation.
 
     With ``labels`` "predicted" the model's own clean predictions stand for labels: accuracy is then
-    agreement with them, and ``clean`` is 1. ``clean_accuracy`` repeats ``clean.value``.
+    agreement with them, and ``clean`` is 1. ``clean_accuracy`` repeats ``clean.value``. ``gates`` is
+    what the user's gates found.
     """
 
     tool_version: str
@@ -136,6 +138,7 @@ class Evaluation:
     results: list[AttackAtEps]
     summaries: list[AttackSummary]
     warnings: list[ReportWarning]
+    gates: list[GateOutcome] = field(default_factory=list)
     schema_version: str = EVALUATION_VERSION
     kind: Literal["evaluation"] = "evaluation"
 

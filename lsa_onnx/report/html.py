@@ -19,6 +19,7 @@ from lsa_onnx.report import (
 )
 from lsa_onnx.report.facts import measurement
 from lsa_onnx.report.html_boxes import FIGURES, boxes
+from lsa_onnx.report.html_gates import gate_rows
 from lsa_onnx.report.html_page import render_page
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def _told(report: Report) -> dict[str, Any]:
         "report": report,
         "banners": html_limits.banners(report),
         "answers": html_answers.answers(report, steps),
-        "gates": html_limits.gates(report),
+        "gates": gate_rows(report.gates),
         "steps": steps,
         "meanings": html_meanings.MEANINGS,
         "examples": html_examples.examples(report),

@@ -10,6 +10,7 @@ from lsa_onnx.report import html_curves, text
 from lsa_onnx.report.facts import Facts, audited
 from lsa_onnx.report.figures.drawing import model_names
 from lsa_onnx.report.html_curves import Model
+from lsa_onnx.report.html_gates import gate_rows
 from lsa_onnx.report.html_page import render_page, unbroken
 from lsa_onnx.report.text import visible
 
@@ -38,6 +39,7 @@ def render_evaluation_html(found: Evaluations) -> str:
         "judged": " ".join(dict.fromkeys(_LABELS[each.evaluation.labels] for each in models)),
         "tiles": _tiles(models),
         "warnings": _warnings(models),
+        "gates": [(model.name, gate_rows(model.evaluation.gates)) for model in models],
         "unit": html_curves.unit(models),
         "scores": html_curves.scores(models),
         "differences": html_curves.differences(found, models),

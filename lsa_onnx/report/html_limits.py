@@ -1,45 +1,19 @@
-"""What a report is not, and what the user's own limits found: the banners and the gates of its page."""
+"""What a report is not: the banners of its page."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lsa_onnx.report import text
 from lsa_onnx.report.text import visible
 
 if TYPE_CHECKING:
-    from lsa_onnx.report.document import GateOutcome, Report
+    from lsa_onnx.report.document import Report
     from lsa_onnx.report.part import Partial, Shard
 
 _SYNTHETIC = (
     "No data was given, so the inputs were random numbers. These figures say nothing about how the "
     "model behaves on real inputs."
 )
-_GATES = {
-    "passed": ("✓", "passed"),
-    "failed": ("✗", "failed"),
-    "known": ("≈", "known: no worse than the baseline"),
-}
-
-
-def gates(report: Report) -> list[dict[str, str]]:
-    """What the user's gates found, the failed ones first."""
-    order = ("failed", "known", "passed")
-    found = sorted(report.gates, key=lambda gate: order.index(gate.status))
-    return [_gate(gate) for gate in found]
-
-
-def _gate(gate: GateOutcome) -> dict[str, str]:
-    sign, words = _GATES[gate.status]
-    return {
-        "status": gate.status,
-        "sign": sign,
-        "words": words,
-        "expression": visible(gate.expression),
-        "measured": visible(gate.measured),
-        "value": "undefined" if gate.value is None else text.brief(gate.value),
-        "note": visible(gate.note) if gate.note else "",
-    }
 
 
 def banners(report: Report) -> list[tuple[str, str]]:

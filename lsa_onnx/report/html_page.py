@@ -26,7 +26,11 @@ _MORE = {"report": ["graph", "boxes"]}
 
 
 def render_page(
-    name: str, data: dict[str, Any] | None, values: dict[str, Any], library: str | None = None
+    name: str,
+    data: dict[str, Any] | None,
+    values: dict[str, Any],
+    library: str | None = None,
+    script: str | None = None,
 ) -> str:
     """The whole page as text, to be stored as UTF-8.
 
@@ -35,8 +39,10 @@ def render_page(
         data: What the script reads; ``None`` for a page without charts.
         values: What the template shows.
         library: Source of what the script draws with; ``None`` for Chart.js and what our pages share of it.
+        script: Name of the page whose script this one shares; ``None`` for its own.
     """
-    scripts = [_asset("page.js"), *(_drawing(name, library) if data is not None else [])]
+    drawing = _drawing(script or name, library) if data is not None else []
+    scripts = [_asset("page.js"), *drawing]
     return (
         _environment()
         .get_template(f"{name}.html.j2")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias, TypeVar
@@ -13,13 +13,16 @@ from typing import Any, NoReturn, TypeAlias, TypeVar
 from lsa_onnx.errors import DataError
 from lsa_onnx.files import read_regular, write_atomically
 from lsa_onnx.report.boundary import Boundary
+from lsa_onnx.report.comparison import Comparison
 from lsa_onnx.report.document import Report
 from lsa_onnx.report.evaluation import Evaluation
 from lsa_onnx.report.evaluations import Evaluations
 from lsa_onnx.report.hardening import Hardening
 from lsa_onnx.report.landscape import Landscape
 
-Document: TypeAlias = Report | Evaluation | Evaluations | Hardening | Landscape | Boundary
+Document: TypeAlias = (
+    Report | Evaluation | Evaluations | Hardening | Landscape | Boundary | Comparison
+)
 
 T = TypeVar("T")
 
@@ -108,6 +111,29 @@ def read_boundary(path: str | os.PathLike[str]) -> Boundary:
         DataError: As for ``read_report``.
     """
     return _read(path, Boundary.from_dict, "boundary", "the JSON file of a decision boundary")
+
+
+def read_comparison(path: str | os.PathLike[str]) -> Comparison:
+    """Read a comparison that ``write_json`` wrote.
+
+    Raises:
+        DataError: As for ``read_report``.
+    """
+    return _read(path, Comparison.from_dict, "comparison", "the JSON file of a comparison")
+
+
+def read_scan_or_evaluation(path: str | os.PathLike[str]) -> Report | Evaluation:
+    """Read a report or an evaluation, whichever it is.
+
+    Raises:
+        DataError: As for ``read_report``; what is another document is said to be no report.
+    """
+
+    def rebuild(values: object) -> Report | Evaluation:
+        told = isinstance(values, Mapping) and values.get("kind") == "evaluation"
+        return Evaluation.from_dict(values) if told else Report.from_dict(values)
+
+    return _read(path, rebuild, "document", "the JSON file of a scan or of an evaluation")
 
 
 def _read(

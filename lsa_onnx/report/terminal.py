@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lsa_onnx.report import text, view
 from lsa_onnx.report.terminal_attacks import print_attacks
+from lsa_onnx.report.terminal_gates import print_gates
 from lsa_onnx.report.terminal_layers import print_scores
 from lsa_onnx.report.terminal_paint import Painter
 from lsa_onnx.report.terminal_sections import (
@@ -54,6 +55,7 @@ def print_report(report: Report, console: Console, *, verbose: bool = False) -> 
     _print_perturbations(report, paint)
     print_scores(report, paint, verbose=verbose)
     _print_reasons(report.not_scored, paint, verbose=verbose)
+    print_gates(report.gates, paint)
 
 
 def print_layers(layers: list[LayerInfo], not_scored: list[NotScored], console: Console) -> None:

@@ -15,6 +15,7 @@ from lsa_onnx.report.curves import (
     strengths,
     summary_of,
 )
+from lsa_onnx.report.terminal_gates import print_gates
 from lsa_onnx.report.terminal_paint import Painter
 from lsa_onnx.report.terminal_sections import (
     audited_parts,
@@ -59,6 +60,7 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     audited = audited_parts(evaluation.model, evaluation.data, evaluation.input)
     restarts = text.count(evaluation.run.restarts, "restart")
     print_sections({**audited, "Run": [*run_parts(evaluation.run), restarts]}, paint)
+    print_gates(evaluation.gates, paint)
 
 
 def _print_clean(evaluation: Evaluation, paint: Painter) -> None:

@@ -9,6 +9,7 @@ from lsa_onnx.report import text
 from lsa_onnx.report.curves import eps_texts, summary_of
 from lsa_onnx.report.figures.drawing import model_names
 from lsa_onnx.report.terminal_evaluation import R_AND_G_LEGEND, score
+from lsa_onnx.report.terminal_gates import print_gates
 from lsa_onnx.report.terminal_paint import Painter
 from lsa_onnx.report.terminal_sections import (
     audited_parts,
@@ -54,6 +55,8 @@ def print_evaluations(found: Evaluations, console: Console) -> None:
         audited = audited_parts(each.model, each.data, each.input)
         restarts = text.count(each.run.restarts, "restart")
         print_sections({**audited, "Run": [*run_parts(each.run), restarts]}, paint)
+    for name, each in zip(names, models, strict=True):
+        print_gates(each.gates, paint, name)
 
 
 def _unit(models: Sequence[Evaluation]) -> str:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from lsa_onnx.report.conditions import Conditions
 from lsa_onnx.report.document import Accuracy
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Listener:
@@ -13,6 +20,12 @@ class Listener:
 
     def clean_accuracy(self, accuracy: Accuracy) -> None:
         """The accuracy on clean inputs: known before any score is."""
+
+    def planned(self, conditions: Conditions) -> None:
+        """What will be run, before it is: who cannot use that may raise, and nothing was said yet."""
+
+    def predicted(self, classes: NDArray[np.int64]) -> None:
+        """What the model says of the clean samples, shape (samples,), where it predicts classes."""
 
     def begin(self, stage: str, total: int) -> None:
         """A stage of ``total`` samples starts; the one before it is over."""

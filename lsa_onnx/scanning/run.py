@@ -37,6 +37,7 @@ from lsa_onnx.scanning.instrument import Instrument, build_instrument, lay_groun
 from lsa_onnx.scanning.keeping import Keeper, open_keeper
 from lsa_onnx.scanning.listener import Listener
 from lsa_onnx.scanning.options import ScanOptions
+from lsa_onnx.scanning.planned import conditions
 from lsa_onnx.scanning.promotion import announce_promotion
 from lsa_onnx.scanning.scoring_pass import Bench
 from lsa_onnx.scanning.subject import Subject, open_subject
@@ -77,6 +78,7 @@ def scan(
     adversary = open_adversary(subject, ground.attacked, head, clean, ground.probe, device, options)
     chosen = choose_perturbations(asked, adversary, options)
     keeper = open_keeper(subject, options.save_adversarial, chosen.attacks, _span(part))
+    listener.planned(conditions(subject, [*chosen.perturbations, *pairs], ground.chosen.layers))
     # Nothing is said before all that was given proved usable: an error is then the only line there is.
     _announce(subject, device, clean, listener)
     if options.shard is None:
@@ -204,6 +206,8 @@ def _announce(subject: Subject, device: Device, clean: CleanRun, listener: Liste
         listener.message(f"no --data: inputs are SYNTHETIC {kind}; scores are indicative")
     if clean.accuracy is not None:
         listener.clean_accuracy(clean.accuracy)
+    if clean.classes is not None:
+        listener.predicted(clean.classes)
 
 
 def _check_labels(subject: Subject, head: Head | None, options: ScanOptions) -> None:

@@ -232,7 +232,10 @@ def test_unknown_command_names_the_nearest(cli: Cli, here: Path) -> None:
 
 def test_unknown_command_without_a_near_one_names_all(cli: Cli, here: Path) -> None:
     assert_one_line(
-        cli("xyzzy"), 2, "'xyzzy'", "harden, loop, tune, recipe, layers, expose, diff, demo"
+        cli("xyzzy"),
+        2,
+        "'xyzzy'",
+        "harden, loop, tune, recipe, layers, expose, compare, diff, demo",
     )
 
 

@@ -46,7 +46,12 @@ def test_help_lists_the_options(cli: Cli, name: str, flag: str) -> None:
                  "--layers", "--eta", "--top-k", "--max-memory", "--device", "--expect-accuracy",
                  "--json", "--html", "--samples", "--seed", "--batch", "--quiet", "--eps", "--norm",
                  "--steps", "--restarts", "--momentum", "--objective", "--straight-through",
-                 "--save-adversarial", "--perturb", "--hold", "--decision", "fgsm", "auto"),
+                 "--save-adversarial", "--perturb", "--hold", "--decision", "fgsm", "auto",
+                 "--csv", "--markdown", "--sarif", "--junit", "--netron", "--annotate",
+                 "--fail-on", "--baseline"),
+        "merge": ("--json", "--html", "--plot", "--fail-on", "--baseline"),
+        "report": ("--html", "--plot", "--csv", "--markdown", "--sarif", "--junit", "--netron",
+                   "--annotate", "--model", "--no-check"),
         "evaluate": ("--data", "--labels", "--range", "--mean", "--layout", "--attack", "--eps-list",
                      "--norm", "--steps", "--restarts", "--momentum", "--objective", "--decision",
                      "--straight-through", "--save-adversarial", "--perturb", "--hold", "--device",
@@ -68,6 +73,7 @@ def test_help_lists_the_options(cli: Cli, name: str, flag: str) -> None:
         "loop": ("--output", "--config", "--data", "--attack", "--top-k", "--report", "--html", "--json"),
         "layers": ("--layers", "--device", "--json"),
         "expose": ("--output", "--layers", "--device"),
+        "compare": ("--data", "--attack", "--fail-on", "--json", "--html", "--markdown"),
         "diff": ("--json",),
         "demo": ("--html", "--json", "--open"),
         "doctor": ("--range", "--mean", "--std", "--layout"),
@@ -107,7 +113,7 @@ def test_an_unknown_command(cli: Cli, given: str, said: str) -> None:
 def test_a_missing_argument(cli: Cli) -> None:
     done = cli("scan")
     assert done.code == 2
-    assert done.line == "lsa-onnx: Missing argument 'MODEL'. Try 'lsa-onnx scan --help'."
+    assert done.line == "lsa-onnx: Missing argument 'MODEL...'. Try 'lsa-onnx scan --help'."
 
 
 def test_layers_lists_points_and_reasons(cli: Cli, model: Path) -> None:

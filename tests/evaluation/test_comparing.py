@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from lsa_onnx.bootstrap import paired_difference
+from lsa_onnx.comparing.paired import same_samples
 from lsa_onnx.errors import DataError
 from lsa_onnx.evaluation import r_and_g_difference, robust_difference, side_by_side
-from lsa_onnx.evaluation.comparing import same_samples
 from lsa_onnx.report.evaluation import Evaluation
 from tests.report.evaluations import curve, evaluation
 

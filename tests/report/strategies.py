@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from hypothesis import strategies as st
 
+from lsa_onnx.report.comparison import COMPARISON_VERSION, Comparison
 from lsa_onnx.report.document import SCHEMA_VERSION, Report
 from lsa_onnx.report.evaluation import EVALUATION_VERSION, Evaluation
 from lsa_onnx.report.evaluations import Evaluations
@@ -18,6 +19,7 @@ VERSIONS: dict[object, str] = {
     Evaluation: EVALUATION_VERSION,
     Evaluations: EVALUATION_VERSION,
     Hardening: HARDENING_VERSION,
+    Comparison: COMPARISON_VERSION,
 }
 
 finite = st.floats(allow_nan=False, allow_infinity=False)

@@ -100,7 +100,7 @@ def test_rounding_leaves_the_record_as_it_was() -> None:
         (
             "schema_version",
             "0.9",
-            "this evaluation has schema version '0.9', this tool reads '1.2'",
+            "this evaluation has schema version '0.9', this tool reads '1.3'",
         ),
         ("kind", 3, "field 'kind' is 3, not one of \"evaluation\""),
         ("kind", "surface", 'field \'kind\' is "surface", not one of "evaluation"'),

@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 
 from lsa_onnx.report.boundary import BOUNDARY_VERSION, Boundary
+from lsa_onnx.report.comparison import COMPARISON_VERSION, Comparison
 from lsa_onnx.report.decode import Kind
 from lsa_onnx.report.document import SCHEMA_VERSION, Report
 from lsa_onnx.report.evaluation import EVALUATION_VERSION, Evaluation
@@ -20,6 +21,7 @@ from lsa_onnx.report.hardening import HARDENING_VERSION, Hardening
 from lsa_onnx.report.json_file import Document, dumps
 from lsa_onnx.report.landscape import LANDSCAPE_VERSION, Landscape
 from lsa_onnx.report.schema import load_schema
+from tests.report.comparisons import all_comparisons
 from tests.report.evaluations import all_documents, all_evaluations, beside, curve, sweep
 from tests.report.examples import all_reports, small_report
 from tests.report.figures.records import boundary, landscape, region, surface
@@ -31,12 +33,14 @@ ROOTS: dict[Kind, type[Document]] = {
     "hardening": Hardening,
     "landscape": Landscape,
     "boundary": Boundary,
+    "comparison": Comparison,
 }
 SCHEMAS = {kind: load_schema(kind) for kind in ROOTS}
 EXAMPLES: dict[str, tuple[Kind, Document]] = {
     **{f"report-{name}": ("report", found) for name, found in all_reports().items()},
     **{f"evaluation-{name}": ("evaluation", found) for name, found in all_evaluations().items()},
     **{f"hardening-{name}": ("hardening", found) for name, found in all_hardenings().items()},
+    **{f"comparison-{name}": ("comparison", c) for name, c in all_comparisons().items()},
     "landscape": ("landscape", landscape(surface())),
     "landscape-hole": ("landscape", landscape(surface(loss=[[None] * 3] * 5, accuracy=None))),
     "boundary": ("boundary", boundary(region())),
@@ -81,6 +85,7 @@ def accepts(kind: Kind, schema: dict[str, Any], value: object) -> bool:
         ("hardening", HARDENING_VERSION),
         ("landscape", LANDSCAPE_VERSION),
         ("boundary", BOUNDARY_VERSION),
+        ("comparison", COMPARISON_VERSION),
     ],
 )
 def test_is_a_valid_schema_of_the_current_version(kind: Kind, version: str) -> None:
@@ -95,7 +100,7 @@ def test_is_a_valid_schema_of_the_current_version(kind: Kind, version: str) -> N
 def test_both_schemas_say_the_same_of_the_records_they_share() -> None:
     report, evaluation = (SCHEMAS[kind]["$defs"] for kind in ("report", "evaluation"))
     shared = report.keys() & evaluation.keys()
-    assert len(shared) == 7
+    assert len(shared) == 8
     assert {name: report[name] for name in shared} == {name: evaluation[name] for name in shared}
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from lsa_cli.checks import check_option, custom_ops_option, require_safe
+from lsa_cli.gating import evaluation_gates, gate_options, judged, require_one
 from lsa_cli.options import (
     attack_options,
     data_options,
@@ -22,9 +23,10 @@ from lsa_cli.options import (
 from lsa_cli.output import deliver, require_distinct, require_writable
 from lsa_cli.terminal import TerminalListener
 from lsa_onnx.attacks import ATTACKS
-from lsa_onnx.errors import DataError, LsaError
+from lsa_onnx.errors import LsaError
 from lsa_onnx.evaluation import EvaluationOptions, evaluate, require_evaluable, side_by_side
 from lsa_onnx.evaluation.strengths import require_zero
+from lsa_onnx.gates import require_all_passed
 from lsa_onnx.report import (
     Evaluation,
     Evaluations,
@@ -69,6 +71,7 @@ KINDS = "\n".join(
 )
 @attack_options
 @run_options
+@gate_options
 @custom_ops_option
 @check_option
 @click.option("--json", metavar="FILE|-", help="Write the result as JSON; - for stdout, alone.")
@@ -80,6 +83,8 @@ def command(
     data: str | None,
     range_: tuple[float, float] | None,
     eps_list: str,
+    fail_on: tuple[str, ...],
+    baseline: Path | None,
     json: str | None,
     html: str | None,
     plot: str | None,
@@ -97,32 +102,25 @@ def command(
     )
     require_zero(options.eps_list)
     require_distinct(models)
-    _require_one_file(models, options.save_adversarial)
+    gates = evaluation_gates(fail_on, baseline, options, models)
+    kept = options.save_adversarial
+    require_one(models, "--save-adversarial", kept, "each with inputs of its own")
     files = {"--json": json, "--html": html, "--plot": plot}
     if plot is not None:
         require_drawable(plot)
     require_writable(
-        {**files, "--save-adversarial": options.save_adversarial}, models, options.files
+        {**files, "--save-adversarial": kept},
+        models,
+        [*options.files, *filter(None, [baseline])],
     )
-    with TerminalListener(quiet) as listener:
+    with TerminalListener(quiet, gates) as listener:
         found, failure = _evaluated(models, options, listener)
+    found = [judged(each, gates) for each in found]
     if found:
         _deliver(side_by_side(found, options.command), files, several=len(models) > 1)
     if failure is not None:
         raise failure
-
-
-def _require_one_file(models: Sequence[str], kept: Path | None) -> None:
-    """Refuse one file for what was made of several models.
-
-    Raises:
-        DataError: That is asked for.
-    """
-    if kept is not None and len(models) > 1:
-        raise DataError(
-            f"--save-adversarial {str(kept)!r} is one file, and {len(models)} models are given, each with "
-            "inputs of its own; give one model"
-        )
+    require_all_passed({each.model.file.path: each.gates for each in found})
 
 
 def _evaluated(

@@ -13,6 +13,7 @@ from lsa_cli.config import loop_options_of
 from lsa_cli.options import layers_option, model_argument
 from lsa_cli.processes import is_first_process
 from lsa_cli.rescan import SCANNED, scan_before_and_after
+from lsa_cli.scan_options import list_options
 from lsa_cli.training import (
     Targets,
     default_output,
@@ -30,7 +31,7 @@ from lsa_cli.training_options import (
     result_options,
 )
 from lsa_onnx.attacks import ATTACKS, NOISES
-from lsa_onnx.scanning.options import DEFAULT_ETA, DEFAULT_PERTURBATIONS
+from lsa_onnx.scanning.options import DEFAULT_PERTURBATIONS
 from lsa_trainer.options import HardenOptions
 
 EXAMPLES = """\b
@@ -52,14 +53,7 @@ Examples:
     f"[default: {', '.join(DEFAULT_PERTURBATIONS)}]",
 )
 @layers_option("activations")
-@click.option(
-    "--eta",
-    type=float,
-    default=DEFAULT_ETA,
-    show_default=True,
-    help="Cut-off η: a layer is listed when its mean CM exceeds μ + η σ.",
-)
-@click.option("--top-k", type=int, metavar="K", help="List the K most vulnerable layers instead.")
+@list_options
 @harden_options
 @result_options
 @check_option

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from rich.text import Text
 
 from lsa_cli.checks import check_option, custom_ops_option, require_safe
 from lsa_cli.cluster import Sharing, cluster_options
+from lsa_cli.gating import gate_options, judged, scan_gates
 from lsa_cli.options import (
     attack_options,
     data_options,
@@ -21,15 +23,17 @@ from lsa_cli.options import (
     run_options,
 )
 from lsa_cli.output import deliver, require_writable
+from lsa_cli.report_options import ReportFiles, draw, report_options
+from lsa_cli.scan_options import list_options, perturbation_options
 from lsa_cli.shards import partial_files, records_path, shard_options
 from lsa_cli.terminal import TerminalListener, results
-from lsa_onnx.attacks import ATTACKS, NOISES
 from lsa_onnx.errors import ScanInterrupted
+from lsa_onnx.gates import Gates, require_all_passed, require_passed
 from lsa_onnx.report import Report, print_report, write_html, write_json
 from lsa_onnx.report.figures import require_drawable
+from lsa_onnx.report.sections import GateOutcome
 from lsa_onnx.report.text import visible
 from lsa_onnx.scanning import ScanOptions
-from lsa_onnx.scanning.options import DEFAULT_EPS, DEFAULT_ETA, DEFAULT_PERTURBATIONS
 
 EXAMPLES = """\b
 Examples:
@@ -44,23 +48,7 @@ Examples:
 @data_options
 @input_options
 @model_options
-@click.option(
-    "--attack",
-    "perturbations",
-    multiple=True,
-    show_default=", ".join(DEFAULT_PERTURBATIONS),
-    metavar="NAME[=STRENGTH]",
-    help="Noise or attack to apply; the strength of a noise is a share, 0.1 or 10%, that of an "
-    "attack its eps. Repeatable. Noises: "
-    f"{', '.join(NOISES)}. Attacks: {', '.join(ATTACKS)}.",
-)
-@click.option(
-    "--eps",
-    default=DEFAULT_EPS,
-    show_default=True,
-    metavar="E",
-    help="How far attacks may go: in units of the range, 8/255 of its width, or 3%.",
-)
+@perturbation_options
 @attack_options
 @click.option(
     "--perturbed",
@@ -68,15 +56,9 @@ Examples:
     help="Perturbed inputs made elsewhere, one per clean one.",
 )
 @layers_option("activations")
-@click.option(
-    "--eta",
-    type=float,
-    default=DEFAULT_ETA,
-    show_default=True,
-    help="Cut-off η: a layer is listed when its mean CM exceeds μ + η σ.",
-)
-@click.option("--top-k", type=int, metavar="K", help="List the K most vulnerable layers instead.")
+@list_options
 @run_options
+@gate_options
 @shard_options
 @cluster_options
 @click.option(
@@ -89,6 +71,7 @@ Examples:
 @click.option("--json", metavar="FILE|-", help="Write the report as JSON; - for stdout, alone.")
 @click.option("--html", metavar="FILE", help="Write the report as one self-contained page.")
 @click.option("--plot", metavar="FILE", help="Draw CM by layer: a png, svg or pdf.")
+@report_options
 @click.option("-v", "--verbose", is_flag=True, help="Show every layer, note and reason.")
 @click.option("-q", "--quiet", is_flag=True, help="No messages and no progress.")
 def command(
@@ -96,6 +79,8 @@ def command(
     data: str | None,
     range_: tuple[float, float] | None,
     perturbations: tuple[str, ...],
+    fail_on: tuple[str, ...],
+    baseline: Path | None,
     json: str | None,
     html: str | None,
     plot: str | None,
@@ -106,6 +91,7 @@ def command(
     shards: int | None,
     work: str | None,
     reports: str | None,
+    formats: ReportFiles,
     *,
     verbose: bool,
     quiet: bool,
@@ -125,37 +111,44 @@ def command(
         command=("lsa-onnx", *sys.argv[1:]),
         **rest,
     )
-    files = {"--json": json, "--html": html, "--plot": plot}
+    gates = scan_gates(fail_on, baseline, options, models)
+    files = {"--json": json, "--html": html, "--plot": plot, **formats.files}
     if plot is not None:
         require_drawable(plot)
+    formats.require_usable()
     sharing.check(models, options, files)
     require_safe(*models, libraries=options.custom_ops)
     require_writable(
         {**files, "--records": options.records, "--save-adversarial": options.save_adversarial},
         models,
-        options.files,
+        [*options.files, *filter(None, [baseline])],
+        formats.texts,
     )
     if reports is not None:
-        _scan_several(models, options, sharing, quiet=quiet)
+        _scan_several(models, options, sharing, gates, quiet=quiet)
         return
-    with TerminalListener(quiet) as listener:
+    with TerminalListener(quiet, gates) as listener:
         try:
-            report = sharing.scan(models[0], options, listener)
+            report = judged(sharing.scan(models[0], options, listener), gates)
         except ScanInterrupted as interrupt:
             left = partial_files(files)
-            _deliver(interrupt.report, left, verbose=verbose)
+            _deliver(judged(interrupt.report, gates), left, models[0], formats, verbose=verbose)
             listener.message(_told(left))
             raise
-    _deliver(report, files, verbose=verbose)
+    _deliver(report, files, models[0], formats, verbose=verbose)
+    require_passed(report.gates)
 
 
 def _scan_several(
-    models: tuple[str, ...], options: ScanOptions, sharing: Sharing, *, quiet: bool
+    models: tuple[str, ...], options: ScanOptions, sharing: Sharing, gates: Gates, *, quiet: bool
 ) -> None:
     """Write the reports of several models, and a line for each."""
     files = dict(zip(models, sharing.report_files(models), strict=True))
+    outcomes: dict[str, list[GateOutcome]] = {}
 
     def finished(model: str, report: Report) -> None:
+        report = judged(report, gates)
+        outcomes[model] = report.gates
         write_json(report, files[model])
         write_html(report, files[model].with_suffix(".html"))
         to.print(Text(f"{visible(model)}: {visible(report.verdict.headline)}"), soft_wrap=True)
@@ -163,24 +156,22 @@ def _scan_several(
     to = results()
     with TerminalListener(quiet) as listener:
         sharing.scan_all(models, options, listener, finished)
+    require_all_passed(outcomes)
 
 
-def _deliver(report: Report, files: dict[str, str | None], *, verbose: bool) -> None:
-    deliver(
-        report,
-        files,
-        {"--html": partial(write_html, report), "--plot": partial(_draw, report)},
-        partial(print_report, report, verbose=verbose),
-    )
+def _deliver(
+    report: Report, files: dict[str, str | None], model: str, formats: ReportFiles, *, verbose: bool
+) -> None:
+    writers: dict[str, Callable[[str], None]] = {
+        "--html": partial(write_html, report),
+        "--plot": partial(draw, report),
+        **formats.writers(report, model),
+    }
+    show = partial(print_report, report, verbose=verbose)
+    deliver(report, files, writers, show, formats.printers(report))
 
 
 def _told(files: dict[str, str | None]) -> str:
     """Where an interrupted scan left what it had."""
     named = ", ".join(repr(path) for path in files.values() if path not in (None, "-"))
     return f"what was scored so far: {named or 'shown above; --json FILE would keep it'}"
-
-
-def _draw(report: Report, path: str) -> None:
-    from lsa_onnx.report.figures.layers import draw_layers  # nobody else waits for matplotlib
-
-    draw_layers([report], path)

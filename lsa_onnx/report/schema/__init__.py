@@ -7,6 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 from lsa_onnx.report.boundary import BOUNDARY_VERSION
+from lsa_onnx.report.comparison import COMPARISON_VERSION
 from lsa_onnx.report.decode import Kind
 from lsa_onnx.report.document import SCHEMA_VERSION
 from lsa_onnx.report.evaluation import EVALUATION_VERSION
@@ -20,6 +21,7 @@ _VERSIONS: dict[Kind, str] = {
     "hardening": HARDENING_VERSION,
     "landscape": LANDSCAPE_VERSION,
     "boundary": BOUNDARY_VERSION,
+    "comparison": COMPARISON_VERSION,
 }
 
 

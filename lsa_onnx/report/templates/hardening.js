@@ -15,7 +15,7 @@
       return (regularised[value] ? "γ " : "") + (this.chart.width < 600 ? value : `${value} ${short[value]}`);
     }
     const chart = charts.draw(find("layer-chart"), { labels: names.map((_, number) => number), datasets }, {
-      x: { title: { display: true, text: "layer, in graph order (γ: regularised)" },
+      x: { title: { display: true, text: `layer, in graph order${regularised.some(Boolean) ? " (γ: regularised)" : ""}` },
         ticks: { callback: tickLabel, maxRotation: 60, autoSkipPadding: 6, font: { size: 11 } } },
       y: { title: { display: true, text: "mean CM" }, beginAtZero: true },
       title: (number) => `${number} ${names[number].slice(0, 90)}`,

@@ -1,0 +1,36 @@
+"""The codes of all warnings, which a gate may name; docs/warnings.md explains each."""
+
+from __future__ import annotations
+
+WARNING_CODES = (
+    "synthetic-data",
+    "few-samples",
+    "accuracy-near-chance",
+    "noise-only",
+    "predicted-labels",
+    "large-eps",
+    "vanishing-gradient",
+    "zero-gradient",
+    "no-gradient",
+    "straight-through",
+    "weaker-than-noise",
+    "iterative-weaker",
+    "black-box-stronger",
+    "accuracy-rises-with-eps",
+    "large-eps-not-chance",
+    "random-outputs",
+    "observer-difference",
+    "not-finite",
+    "near-zero-norm",
+    "control-flow-changed",
+    "numerical-floor",
+    "empty-mvl",
+    "native-batch",
+    "one-class-only",
+    "scaled-logits",
+    "no-perturbation",
+    "frozen-weights",
+    "layers-left-out",
+    "partial",
+    "mixed-machines",
+)
