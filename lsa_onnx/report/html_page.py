@@ -1,7 +1,7 @@
 """A self-contained HTML page around what a document shows: template, style, scripts and their policy.
 
-The page's security policy allows exactly the two scripts in it (by their hashes) and no request at
-all, so that even a mistake in escaping a name could not run or send anything.
+The page's security policy allows exactly the scripts in it (by their hashes) and no request at all, so
+that even a mistake in escaping a name could not run or send anything.
 """
 
 from __future__ import annotations
@@ -17,6 +17,12 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from lsa_onnx.report import text
+from lsa_onnx.report.html_colours import colour_rules
+
+_CHARTS = "chart.umd.min.js"
+# What a page draws with beside Chart.js, and its scripts beside the one of its name.
+_PLUGINS = {"report": ["chartjs-chart-boxplot.umd.min.js"]}
+_MORE = {"report": ["graph", "boxes"]}
 
 
 def render_page(
@@ -30,20 +36,20 @@ def render_page(
 
     Args:
         name: Of the document: its template is ``NAME.html.j2``, its script ``NAME.js``.
-        data: What the script reads; ``None`` for a page without scripts.
+        data: What the script reads; ``None`` for a page without charts.
         values: What the template shows.
         library: Source of what the script draws with; ``None`` for Chart.js and what our pages share of it.
         script: Name of the page whose script this one shares; ``None`` for its own.
     """
-    own = _asset(f"{script or name}.js")
-    scripts = [_chart_js(), _asset("charts.js") + own] if library is None else [library, own]
+    drawing = _drawing(script or name, library) if data is not None else []
+    scripts = [_asset("page.js"), *drawing]
     return (
         _environment()
         .get_template(f"{name}.html.j2")
         .render(
             **values,
             data=data,
-            style=_trusted(_asset("report.css")),
+            style=_trusted(colour_rules() + _asset("report.css")),
             scripts=[_trusted(script) for script in scripts],
             script_sources=_trusted(" ".join(map(_source_hash, scripts))),
         )
@@ -58,6 +64,15 @@ def render_part(name: str, values: dict[str, Any]) -> str:
         values: What it shows.
     """
     return _environment().get_template(f"{name}.html.j2").render(**values)
+
+
+def _drawing(name: str, library: str | None) -> list[str]:
+    """The scripts of a page that draws: libraries, then ours as one."""
+    own = [_asset(f"{part}.js") for part in (name, *_MORE.get(name, []))]
+    if library is not None:
+        return [library, *own]
+    libraries = [_vendored(file) for file in (_CHARTS, *_PLUGINS.get(name, []))]
+    return [*libraries, "".join([_asset("charts.js"), *own])]
 
 
 def unbroken(sentence: str) -> str:
@@ -85,10 +100,9 @@ def _asset(name: str, folder: str = "templates") -> str:
     return files("lsa_onnx.report").joinpath(folder, name).read_text(encoding="utf-8")
 
 
-def _chart_js() -> str:
-    """Chart.js without the pointer to its source map, which a browser's debugger would fetch."""
-    source = _asset("chart.umd.min.js", "vendor")
-    return re.sub(r"\n//# sourceMappingURL=.*\s*$", "\n", source)
+def _vendored(name: str) -> str:
+    """A library without the pointer to its source map, which a browser's debugger would fetch."""
+    return re.sub(r"\n//# sourceMappingURL=.*\s*$", "\n", _asset(name, "vendor"))
 
 
 def _breakable(name: str) -> Markup:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lsa_onnx.report import text, view
 from lsa_onnx.report.html_attacks import attack_tiles, baseline_line, rounded
+from lsa_onnx.report.html_graph import feeding
 from lsa_onnx.report.text import visible
 
 if TYPE_CHECKING:
@@ -58,14 +59,18 @@ def chart(report: Report, rows: Sequence[LayerRow]) -> dict[str, Any]:
 
 def _layers(rows: Sequence[LayerRow]) -> list[dict[str, Any]]:
     names = [visible(row.info.tensor) for row in rows]
+    feeds = feeding([row.info for row in rows])
     return [
         {
             "name": name,
             "short": text.short_name(short.strip("…/") or name, _LABEL_WIDTH),
             "op": visible(row.info.op),
             "rank": row.rank,
+            "from": sources,
         }
-        for row, name, short in zip(rows, names, text.distinct_names(names), strict=True)
+        for row, name, short, sources in zip(
+            rows, names, text.distinct_names(names), feeds, strict=True
+        )
     ]
 
 
@@ -121,12 +126,22 @@ def _row(report: Report, row: LayerRow, largest: float) -> dict[str, Any]:
         "weights": row.info.parameters,
         "mean": text.figure(row.score.relative_error.mean if row.score else None),
         "cells": [_cell(mean, largest) for mean in row.means.values()],
+        "share": _share(report, row),
         "low": rounded(bounds[0]) if bounds else "",
         "figures": figures,
         "interval": figures[0],
         "stability": figures[-1],
         "note": _note(row.info, row.score),
     }
+
+
+def _share(report: Report, row: LayerRow) -> str:
+    """The layer's CM under the headline perturbation, as a share of the largest there."""
+    headline = view.headline_result(report)
+    means = [score.relative_error.mean for score in headline.layers] if headline else []
+    largest = max((mean for mean in means if mean), default=1.0)
+    own = row.score.relative_error.mean if row.score else None
+    return f"{max(0.0, own / largest):.3f}" if own is not None else "0"
 
 
 def _note(info: LayerInfo, score: LayerScore | None) -> str:

@@ -130,6 +130,13 @@ def brief(value: float) -> str:
     return f"{value:.6g}"
 
 
+def strength(eps: float, bounds: tuple[float, float]) -> str:
+    """An eps as people give it: ``8/255`` of the declared range where it is such a share, else a number."""
+    steps = 255 * eps / (bounds[1] - bounds[0])
+    is_whole = 0 < round(steps) <= 64 and abs(steps - round(steps)) < 1e-6
+    return f"{round(steps)}/255" if is_whole else brief(eps)
+
+
 def share(value: float | None, digits: int = 1) -> str:
     """A share in 0..1 as a percentage."""
     return MISSING if value is None else f"{100 * value:.{digits}f} %"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from html.parser import HTMLParser
 from typing import Any
 
@@ -52,6 +53,14 @@ ALLOWED_TAGS = {
     "footer",
     "script",
     "wbr",
+    "a",
+    "nav",
+    "aside",
+    "b",
+    "img",
+    "svg",
+    "line",
+    "circle",
 }
 
 
@@ -90,3 +99,15 @@ def chart_data(html: str) -> dict[str, Any]:
     """What the page's own script reads."""
     data: dict[str, Any] = json.loads(Page(html).scripts[0])
     return data
+
+
+def outside(page: Page) -> list[str]:
+    """What links and pictures of a page refer to that is not in it: nothing, it should be."""
+    targets = [*page.attribute("href"), *page.attribute("src")]
+    ids = {f"#{name}" for name in page.attribute("id")}
+    return [
+        target
+        for target in targets
+        if target not in ids | {"data:,"}
+        and not re.fullmatch(r"data:image/png;base64,[\w+/=]+", target)
+    ]

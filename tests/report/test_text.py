@@ -132,6 +132,15 @@ def test_accuracy_and_shares() -> None:
     assert text.shares((0.0, 1.0)) == "0.0–100.0 %"
 
 
+def test_strength_is_a_share_of_255_where_it_is_one() -> None:
+    assert text.strength(8 / 255, (0.0, 1.0)) == "8/255"
+    assert text.strength(8.0, (0.0, 255.0)) == "8/255"
+    assert text.strength(4 / 255, (-1.0, 1.0)) == "2/255"
+    assert text.strength(0.3, (0.0, 1.0)) == "0.3"
+    assert text.strength(25.5, (0.0, 255.0)) == "25.5"
+    assert text.strength(0.0, (0.0, 1.0)) == "0"
+
+
 def test_command_line_is_quoted_and_visible() -> None:
     assert text.command_line(["lsa-onnx", "a b", "c\x1b"]) == r"lsa-onnx 'a b' 'c\x1b'"
 

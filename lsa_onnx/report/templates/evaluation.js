@@ -1,6 +1,6 @@
 (() => {
-  const { eps, texts, unit, series } = JSON.parse(document.getElementById("data").textContent);
-  const find = (id) => document.getElementById(id);
+  const { find } = page;
+  const { eps, texts, unit, series } = page.data;
   const share = (value) => `${(100 * value).toFixed(1)} %`;
   const datasets = series.flatMap((each, line) => charts.banded(each, line, { width: 2.2 }));
 

@@ -1,6 +1,5 @@
 (() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
-  const find = (id) => document.getElementById(id);
+  const { data, find } = page;
   const lines = { before: 1, after: 0, clean: 2, "one step": 1, robust: 0 }; // colours: after and robust alike
   const drawn = [];
 

@@ -1,12 +1,25 @@
+// The perturbation that graph, box plots and table are about: choosing it in one place changes all.
+const which = (() => {
+  const selects = [...document.querySelectorAll(".which")];
+  const listeners = [];
+  const chosen = { at: page.data.headline, on: (listener) => { listeners.push(listener); listener(); } };
+  selects.forEach((select) => select.addEventListener("change", () => {
+    chosen.at = Number(select.value);
+    selects.forEach((other) => { other.value = select.value; });
+    listeners.forEach((listener) => listener());
+  }));
+  selects.forEach((select) => { select.value = String(chosen.at); });
+  return chosen;
+})();
+
 (() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
-  const find = (id) => document.getElementById(id);
+  const { data, find } = page;
   const perLine = 3; // data sets of one line of the chart: lower bound, upper bound, mean
   const many = data.layers.length > 80;
 
   // --- chart -----------------------------------------------------------------------------------
   const datasets = data.series.flatMap((series, index) =>
-    charts.banded(series, index, { width: index === data.headline ? 3 : 1.8, many }));
+    charts.banded(series, index, { width: index === data.headline ? 3 : 1.8, faint: index !== data.headline, many }));
   if (data.baseline !== null) {
     datasets.push({ label: data.baseline.name, data: data.baseline.mean, line: data.headline, borderDash: [8, 4], borderWidth: 2,
       // One radius per point, as for the other lines.
@@ -35,6 +48,7 @@
     y: { title: { display: true, text: "mean CM" }, beginAtZero: true },
     title: (number) => `${number} ${data.layers[number].name.slice(0, 90)} · ${data.layers[number].op.slice(0, 30)}`,
     label: tooltipLine,
+    chosen: (number) => find(`node-${number}`).focus(),
   });
   const paint = () => charts.paint(chart, (number) => data.layers[number]?.rank);
   data.series.forEach((series, line) => {
@@ -89,8 +103,8 @@
     }
     find("count").textContent = count === rows.length ? everything : `${count} of ${everything}`;
   });
-  find("details").addEventListener("change", (event) => {
-    const series = data.series[Number(event.target.value)];
+  which.on(() => {
+    const series = data.series[which.at];
     find("details-title").textContent = `Under ${series.name}`;
     for (const row of rows) {
       const number = Number(row.dataset.layer);
@@ -98,6 +112,15 @@
       series.details[number].forEach((text, position) => { cells[position].textContent = text; });
       cells[0].dataset.v = series.low[number] ?? "";
     }
+  });
+  // A link to a row shows it, whatever is searched for.
+  addEventListener("hashchange", () => {
+    const row = document.querySelector(location.hash.match(/^#row-\d+$/)?.[0] ?? "#none");
+    if (row === null) return;
+    find("search").value = "";
+    find("search").dispatchEvent(new Event("input"));
+    row.focus();
+    row.scrollIntoView({ block: "center" });
   });
 
   charts.follow([chart], paint);

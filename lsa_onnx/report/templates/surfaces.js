@@ -69,5 +69,6 @@
     draw(pane).then(() => follow(pane));
     pane.addEventListener("change", () => draw(pane));
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => panes.forEach(draw));
+  page.onTheme(() => panes.forEach(draw));
+  page.onPrint(() => panes.forEach(draw), () => panes.forEach(draw));
 })();
