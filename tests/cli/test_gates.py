@@ -177,7 +177,7 @@ def test_evaluations_have_gates_and_baselines(
     worse = cli("evaluate", broken, *run, "--baseline", base, "--html", page)
     assert worse.code == 1
     assert "clean accuracy fell from 75.0 % to " in worse.line
-    assert '<td class="failed">failed</td>' in page.read_text("utf-8")
+    assert '<li class="failed"><b>' in page.read_text("utf-8")
 
 
 def test_of_several_models_each_is_held_to_the_gates(

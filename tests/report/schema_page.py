@@ -100,7 +100,10 @@ def _fields(properties: Json) -> Iterator[str]:
 def type_text(field: Json) -> str:
     """The type of a field in words, "list of integers or null"."""
     if "$ref" in field:
-        name = field["$ref"].rpartition("/")[2]
+        # A part of this document, or the whole of another: urn:lsa-onnx:KIND:VERSION.
+        reference = field["$ref"]
+        own = reference.startswith("#")
+        name = reference.rpartition("/")[2] if own else reference.split(":")[2]
         return f"[{name}](#{name.lower()})"
     if "anyOf" in field:
         return " or ".join(map(type_text, field["anyOf"]))

@@ -64,7 +64,8 @@ def size(x: Tensor) -> Tensor:
 def range_(start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
     """From ``start`` in steps of ``delta``, up to but without ``limit``."""
     start, limit, delta = (t.reshape(()) for t in (start, limit, delta))
-    count = max(math.ceil((limit - start).item() / delta.item()), 0)
+    # Counted in double precision, as ONNX Runtime counts: (−0.4 + 0.1) / −0.1 would be above 3 in single.
+    count = max(math.ceil((limit.item() - start.item()) / delta.item()), 0)
     return start + delta * torch.arange(count, dtype=start.dtype, device=start.device)
 
 
