@@ -28,6 +28,9 @@ extensions = [
 ]
 exclude_patterns = ["_build"]
 nitpicky = True
+# Several modules have a Comparison. A short name leads to that of its own module, else to the one that
+# `import lsa_onnx` gives, and that is meant. A name that leads nowhere is another warning.
+suppress_warnings = ["ref.python"]
 # Two hyphens of an option must stay two hyphens.
 smartquotes = False
 # Only what is ours must resolve: other projects' pages are on the network.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from lsa_onnx.boundary import BoundaryOptions
+    from lsa_onnx.comparing import Side
     from lsa_onnx.evaluation import EvaluationOptions
     from lsa_onnx.keywords import (
         AnyPath,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from lsa_onnx.landscape import LandscapeOptions
     from lsa_onnx.layers import LayerPlan
     from lsa_onnx.report.boundary import Boundary
+    from lsa_onnx.report.comparison import Comparison
     from lsa_onnx.report.document import Report
     from lsa_onnx.report.evaluation import Evaluation
     from lsa_onnx.report.landscape import Landscape
@@ -65,6 +67,32 @@ def scan(
 
     told = _told(scanning.ScanOptions, options, choices)
     return scanning.scan(_path(model), told, listener)
+
+
+def compare(
+    before: AnyPath | Report | Evaluation, after: AnyPath | Report | Evaluation
+) -> Comparison:
+    """What changed between two scans, or two evaluations: of a model before and after, or of two models.
+
+    Args:
+        before: What the other is held to: a report or an evaluation, or the path of its JSON file.
+        after: The other, of the same kind and on the same samples.
+
+    Raises:
+        DataError: A file cannot be read, or the two cannot be compared.
+    """
+    from lsa_onnx import comparing  # brings numpy
+
+    return comparing.compare(_side(before, "before"), _side(after, "after"))
+
+
+def _side(given: AnyPath | Report | Evaluation, name: str) -> Side:
+    from lsa_onnx.comparing import Side
+    from lsa_onnx.report import read_scan_or_evaluation
+
+    if isinstance(given, (str, os.PathLike)):
+        return Side(read_scan_or_evaluation(given), os.fspath(given))
+    return Side(given, name)
 
 
 def evaluate(

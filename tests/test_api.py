@@ -24,6 +24,8 @@ from lsa_onnx.scanning.options import EvaluationOptions, ScanOptions
 
 PUBLIC = [
     "BoundaryOptions",
+    "ClusterOptions",
+    "Comparison",
     "DataError",
     "DeviceError",
     "Evaluation",
@@ -34,19 +36,23 @@ PUBLIC = [
     "LsaError",
     "ModelError",
     "Report",
+    "ScanInterrupted",
     "ScanOptions",
     "UnsafeModelError",
     "__version__",
     "check_model",
+    "compare",
     "decision_boundary",
     "diff_models",
     "evaluate",
     "expose",
     "input_landscape",
     "list_layers",
+    "merge",
     "read_evaluation",
     "read_report",
     "scan",
+    "scan_on_cluster",
 ]
 FUNCTIONS = [name for name in PUBLIC if name[0].islower()]
 KEYWORDS = [

@@ -26,6 +26,7 @@ NOT_RUN = {
     "docs/fuzzing.md": 1,
     "docs/hardening.md": 1,
     "docs/howto/gpu.md": 1,
+    "docs/howto/scaling.md": 1,
     "docs/tutorial.md": 1,
 }
 

@@ -20,6 +20,7 @@ HOSTS = {
     "keepachangelog.com",
     "netron.app",
     "semver.org",
+    "www.ray.io",
 }
 _PATH = re.compile(
     r"(?<![\w/.])((?:docs|benchmarks|examples|tests|trainer|cli|lsa_onnx)/[\w./-]+\.(?:md|py|toml))(?:#([\w-]+))?"
