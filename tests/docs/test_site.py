@@ -65,7 +65,7 @@ def test_the_reference_has_every_option(site: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["lsa_onnx.scanning.scan", "lsa_onnx.report.read_report", "lsa_trainer.fit"]
+    "name", ["lsa_onnx.scanning.scan", "lsa_onnx.read_report", "lsa_trainer.fit"]
 )
 def test_the_reference_has_names_that_are_loaded_late(site: Path, name: str) -> None:
     assert f'id="{name}"' in page(site, "reference/python-api.html")
