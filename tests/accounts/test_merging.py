@@ -55,7 +55,7 @@ def figures(report: Report) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("count", [1, 3, 6])
+@pytest.mark.parametrize("count", [1, 3, pytest.param(6, marks=pytest.mark.slow)])
 def test_merged_shards_are_the_scan(tmp_path: Path, count: int) -> None:
     model, data = images(tmp_path)
     chosen = options(data)

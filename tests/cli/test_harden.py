@@ -51,6 +51,7 @@ def test_a_better_file_is_the_same_graph_with_other_weights(cli: Cli, tmp_path: 
     assert list(result.layers.values()) == [1.0] * len(result.layers)
 
 
+@pytest.mark.slow
 def test_the_saved_configuration_repeats_the_run(cli: Cli, tmp_path: Path) -> None:
     first, again = tmp_path / "first.onnx", tmp_path / "again.onnx"
     words = (*HELPFUL, "--epochs", 2, "--mvl", "fc1.relu", "--force", "-q")

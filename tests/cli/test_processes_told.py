@@ -18,7 +18,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such 
 
 
 @posix
-@pytest.mark.parametrize("command", ["scan", "evaluate"])
+@pytest.mark.parametrize("command", ["scan", pytest.param("evaluate", marks=pytest.mark.slow)])
 def test_a_request_to_end_leaves_no_copy_of_the_weights(here: Path, command: str) -> None:
     (here / "temporary").mkdir()
     words = [

@@ -75,6 +75,7 @@ def test_a_row_that_fails_keeps_the_others_and_ends_with_its_code(cli: Cli, tiny
     )
 
 
+@pytest.mark.slow
 def test_figures_are_drawn_of_the_first_seed(cli: Cli, tiny: Path) -> None:
     write(tiny.parent, DRAWN)
     outcome = cli(

@@ -189,6 +189,7 @@ def on_a_terminal(environment: dict[str, str], *words: object) -> str:
     return seen.decode()
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_colours(model: Path) -> None:
     assert re.search(r"\x1b\[[\d;]*3\dm", on_a_terminal({}, "scan", model, *CPU))
 
@@ -199,6 +200,7 @@ def test_a_terminal_gets_none_if_they_are_not_wanted(model: Path) -> None:
     assert not re.search(r"\x1b\[(?:[\d;]*;)?(?:3|4|9|10)\d[\d;]*m", text)
 
 
+@pytest.mark.slow
 def test_a_dumb_terminal_gets_text(model: Path) -> None:
     text = on_a_terminal({"TERM": "dumb"}, "scan", model, *CPU)
     assert "SYNTHETIC DATA" in text

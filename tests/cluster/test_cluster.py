@@ -65,6 +65,7 @@ def whole(here: Path, model: str) -> dict[str, Any]:
     return figures(here / "whole.json")
 
 
+@pytest.mark.slow
 def test_two_workers_find_what_one_process_finds(here: Path) -> None:
     saved(here, graphs.typed_net("float32"), "five.onnx")
     words = ("--cluster", "local", "--workers", "2", "--shards", "2", "--reports", "reports")

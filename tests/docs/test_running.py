@@ -13,7 +13,7 @@ from tests.docs.running import Shell, run_all
 from tests.docs.scratch import furnish, make_base, make_readme
 
 # Pages that run in seconds; all others are slow: pytest -m slow tests/docs
-FAST = ("docs/howto/untrusted-files.md",)
+FAST = ("docs/python.md",)
 
 _ALL = [
     pytest.param(page, marks=() if page in FAST else pytest.mark.slow)

@@ -75,7 +75,10 @@ def test_pages_are_whole(document: Readable, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("document", [small_report(), curve(), landscape(), boundary()])
-@pytest.mark.parametrize(("ending", "start"), [(".png", b"\x89PNG"), (".pdf", b"%PDF")])
+@pytest.mark.parametrize(
+    ("ending", "start"),
+    [(".png", b"\x89PNG"), pytest.param(".pdf", b"%PDF", marks=pytest.mark.slow)],
+)
 def test_pictures(document: Readable, ending: str, start: bytes, tmp_path: Path) -> None:
     document.save(tmp_path / f"it{ending}")
     assert (tmp_path / f"it{ending}").read_bytes().startswith(start)

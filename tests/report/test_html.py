@@ -67,7 +67,9 @@ def test_embedded_data_cannot_end_its_element() -> None:
     assert chart_data(html)["layers"][1]["name"] == HOSTILE_NAMES[1]
 
 
-@pytest.mark.parametrize("name", ["small", "large", "hostile", "synthetic"])
+@pytest.mark.parametrize(
+    "name", ["small", pytest.param("large", marks=pytest.mark.slow), "hostile", "synthetic"]
+)
 def test_every_layer_is_in_the_table_and_the_chart(name: str) -> None:
     report = all_reports()[name]
     html = render_html(report)

@@ -100,6 +100,7 @@ def test_without_layers_there_is_no_chart_and_no_script(name: str) -> None:
 
 
 @needs_browser
+@pytest.mark.slow
 def test_it_works_in_a_browser(tmp_path: Path) -> None:
     write_comparison_html(PAGES["better"], tmp_path / "page.html")
     page = Page(browse(tmp_path / "page.html"))

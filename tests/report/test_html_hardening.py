@@ -226,7 +226,8 @@ def test_the_same_documents_give_the_same_page() -> None:
 
 
 @needs_browser
-@pytest.mark.parametrize("name", [pytest.param("better", marks=pytest.mark.slow), "hostile"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["better", "hostile"])
 def test_a_browser_draws_the_page_without_complaint(tmp_path: Path, name: str) -> None:
     write_hardening_html(*PAGES[name], tmp_path / "page.html")
     document = browse(tmp_path / "page.html")

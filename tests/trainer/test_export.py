@@ -51,7 +51,7 @@ def test_a_source_module(tmp_path: Path) -> None:
     [
         pytest.param(graphs.residual_net, [(3, 6, 8)], marks=pytest.mark.slow),
         pytest.param(graphs.transformer, [(4, 6)], marks=pytest.mark.slow),
-        (graphs.two_input_net, [(5,), (3,)]),
+        pytest.param(graphs.two_input_net, [(5,), (3,)], marks=pytest.mark.slow),
         (graphs.fixed_batch_net, [(3, 5, 7)]),
     ],
 )
