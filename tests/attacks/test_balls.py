@@ -48,7 +48,7 @@ def test_projections_and_starts_lie_in_ball_and_range(
     assert_inside(projected, x0, ball)
     # A point at the very edge may be found outside by the rounding of its norm, and move once more.
     # Of l1, what is added up of all entries rounds more often than one of them.
-    ulps = (32 if ball.norm == "l1" else 4) * float(np.finfo(dtype).eps)
+    ulps = (32 if norm == "l1" else 4) * float(np.finfo(dtype).eps)
     again = ball.project(projected, x0)
     np.testing.assert_allclose(again, projected, rtol=ulps, atol=ulps * max(abs(low), abs(high)))
     assert_inside(ball.random_start(x0, SampleRandomness.of_batch(seed, 0, 3)), x0, ball)
