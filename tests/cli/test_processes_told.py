@@ -49,6 +49,7 @@ def test_a_request_to_end_leaves_no_copy_of_the_weights(here: Path, command: str
         _, told = run.communicate(timeout=60)
     finally:
         run.kill()
+        run.wait()
     assert run.returncode == 128 + signal.SIGTERM
     assert b"Traceback" not in told
     assert list((here / "temporary").glob("lsa-onnx-*")) == []
