@@ -16,9 +16,10 @@ from lsa_onnx.errors import ModelError
 from lsa_onnx.evaluation.attacking import Bench, Outcome, attacked
 from lsa_onnx.evaluation.cautions import evaluation_cautions
 from lsa_onnx.evaluation.gathering import attacked_at_once
-from lsa_onnx.evaluation.strengths import attack_series
+from lsa_onnx.evaluation.strengths import Series, attack_series
 from lsa_onnx.evaluation.summaries import summarised
 from lsa_onnx.prediction import Head, required_head
+from lsa_onnx.report.conditions import Conditions, dose
 from lsa_onnx.report.evaluation import AttackSummary, Evaluation, EvaluationRun
 from lsa_onnx.runtime.devices import Device, resolve_device
 from lsa_onnx.scanning.adversary import open_adversary
@@ -35,7 +36,7 @@ from lsa_onnx.scanning.instrument import Running, lay_batches
 from lsa_onnx.scanning.keeping import open_keeper
 from lsa_onnx.scanning.listener import Listener
 from lsa_onnx.scanning.options import EvaluationOptions
-from lsa_onnx.scanning.planned import evaluated
+from lsa_onnx.scanning.planned import conditions_under
 from lsa_onnx.scanning.promotion import announce_promotion
 from lsa_onnx.scanning.subject import Subject, open_subject
 
@@ -73,7 +74,7 @@ def evaluate(
     bench = _bench(subject, running, head, device, options, strongest, listener)
     for attack in strongest:
         bench.adversary.prepare(attack)
-    listener.planned(evaluated(subject, attacks))
+    listener.planned(_conditions(subject, attacks))
     # Nothing is said before all that was given proved usable: an error is then the only line there is.
     _announce(bench, device, listener)
     require_accuracy(bench.clean.accuracy, options.expect_accuracy)
@@ -82,6 +83,16 @@ def evaluate(
     if bench.keeper is not None:
         bench.keeper.save()
     return _document(bench, running, head, device, options, strongest, outcomes, started)
+
+
+def _conditions(subject: Subject, attacks: Sequence[Series]) -> Conditions:
+    """What is planned: every attack at every strength."""
+    doses = [
+        dose(attack.name, attack.kind, attack.parameters(), strength.eps)
+        for series in attacks
+        for attack, strength in series
+    ]
+    return conditions_under("evaluation", subject, doses, ())
 
 
 def require_evaluable(model: str | Path, options: EvaluationOptions) -> None:

@@ -28,32 +28,37 @@ _CHANNELS = (1, 3)
 _WHITE = 255.0
 
 
-class Framing(NamedTuple):
-    """How a sample becomes a picture: its shape, then the axes of height, width and channels."""
+class PictureAxes(NamedTuple):
+    """How a sample becomes a picture: its shape, and the order of height, width and channels in it."""
 
     shape: tuple[int, ...]
-    axes: tuple[int, int, int]
+    order: tuple[int, int, int]
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width."""
-        return self.shape[self.axes[0]], self.shape[self.axes[1]]
+        return self.shape[self.order[0]], self.shape[self.order[1]]
+
+    @property
+    def channels(self) -> int:
+        """How many there are."""
+        return self.shape[self.order[2]]
 
 
 class Gallery:
     """Keeps the pictures of a few samples of each perturbation, whatever the number of samples."""
 
-    def __init__(self, subject: Subject, clean: CleanRun, framing: Framing) -> None:
+    def __init__(self, subject: Subject, clean: CleanRun, axes: PictureAxes) -> None:
         """Start with nothing.
 
         Args:
             subject: Model and data.
             clean: What the untouched model says of the clean samples.
-            framing: How a sample of ``subject`` becomes a picture.
+            axes: How a sample of ``subject`` becomes a picture.
         """
         self._subject = subject
         self._clean = clean
-        self._framing = framing
+        self._axes = axes
         self._kept: dict[str, list[Example]] = {}
 
     @property
@@ -103,7 +108,7 @@ class Gallery:
 
     def _pictures(self, x: Array, x_adv: Array) -> dict[str, Any]:
         """The fields of an ``Example`` that hold its pictures."""
-        spec, (height, width) = self._subject.spec, self._framing.size
+        spec, (height, width) = self._subject.spec, self._axes.size
         clean, perturbed = (self._levels((each - spec.low) / spec.width) for each in (x, x_adv))
         change = self._levels((x_adv.astype(np.float64) - x) / spec.width)
         factor = -(-max(height, width) // LARGEST_SIDE)
@@ -121,36 +126,35 @@ class Gallery:
 
     def _levels(self, shares: Array) -> Array:
         """A sample of 0 to 1 as levels of a pixel, shape (height, width, channels)."""
-        return shares.reshape(self._framing.shape).transpose(self._framing.axes) * _WHITE
+        return shares.reshape(self._axes.shape).transpose(self._axes.order) * _WHITE
 
 
 def open_gallery(subject: Subject, clean: CleanRun, *, wanted: bool = True) -> Gallery | None:
     """What keeps pictures of the samples of ``subject``; ``None`` where they are no images."""
-    framing = _framing(subject) if wanted else None
-    return None if framing is None else Gallery(subject, clean, framing)
+    axes = _axes_of(subject) if wanted else None
+    return None if axes is None else Gallery(subject, clean, axes)
 
 
-def _framing(subject: Subject) -> Framing | None:
+def _axes_of(subject: Subject) -> PictureAxes | None:
     """How samples become pictures; ``None`` where they are no images of one or three channels."""
     shape, stored = subject.dataset.sample_shape, subject.dataset.stored_shape
     if subject.promotion is not None:
         return None
     if subject.channel_axis is not None and len(shape) == 3:
-        axes = (1, 2, 0) if subject.channel_axis == 1 else (0, 1, 2)
-        return _if_image(Framing(shape, axes))
+        order = (1, 2, 0) if subject.channel_axis == 1 else (0, 1, 2)
+        return _if_image(PictureAxes(shape, order))
     # A model that takes flat vectors can be given images.
     flat = max(shape, default=0) == np.prod(shape)
     if stored is None or not flat or len(stored) not in (2, 3):
         return None
     if len(stored) == 2:
-        return _if_image(Framing((*stored, 1), (0, 1, 2)))
-    return _if_image(Framing(stored, (0, 1, 2))) or _if_image(Framing(stored, (1, 2, 0)))
+        return _if_image(PictureAxes((*stored, 1), (0, 1, 2)))
+    return _if_image(PictureAxes(stored, (0, 1, 2))) or _if_image(PictureAxes(stored, (1, 2, 0)))
 
 
-def _if_image(framing: Framing) -> Framing | None:
-    channels = framing.shape[framing.axes[2]]
-    fits = channels in _CHANNELS and min(framing.size) >= _SMALLEST_SIDE
-    return framing if fits else None
+def _if_image(axes: PictureAxes) -> PictureAxes | None:
+    fits = axes.channels in _CHANNELS and min(axes.size) >= _SMALLEST_SIDE
+    return axes if fits else None
 
 
 def _largest(change: Array, factor: int) -> Array:

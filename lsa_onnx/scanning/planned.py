@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 from lsa_onnx.attacks import Perturbation
 from lsa_onnx.report.conditions import Conditions, Dose, dose, interface
 from lsa_onnx.report.document import LayerInfo
 from lsa_onnx.scanning.subject import Subject
-
-if TYPE_CHECKING:
-    from lsa_onnx.evaluation.strengths import Series
 
 
 def conditions(
@@ -25,25 +22,23 @@ def conditions(
         layers: What is to be scored; some of it may turn out not to be readable.
     """
     doses = [dose(each.name, each.kind, each.parameters()) for each in perturbations]
-    return _conditions("report", subject, doses, layers)
+    return conditions_under("report", subject, doses, layers)
 
 
-def evaluated(subject: Subject, attacks: Iterable[Series]) -> Conditions:
-    """Of an evaluation: every attack at every strength."""
-    doses = [
-        dose(attack.name, attack.kind, attack.parameters(), strength.eps)
-        for series in attacks
-        for attack, strength in series
-    ]
-    return _conditions("evaluation", subject, doses, ())
-
-
-def _conditions(
+def conditions_under(
     kind: Literal["report", "evaluation"],
     subject: Subject,
     doses: Sequence[Dose],
     layers: Sequence[LayerInfo],
 ) -> Conditions:
+    """Of a run that will make a document of this kind.
+
+    Args:
+        kind: Of the document.
+        subject: Model and data.
+        doses: All that will be applied, with strengths.
+        layers: What is to be scored.
+    """
     dataset, loaded = subject.dataset, subject.loaded
     return Conditions(
         kind=kind,

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import datetime as dt
+import dataclasses
 import functools
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from lsa_onnx._version import __version__
-from lsa_onnx.accounts import Applied, Clean, Frame
 from lsa_onnx.accounts.shares import require_accuracy
-from lsa_onnx.accounts.store import Part, part_of
-from lsa_onnx.attacks import Attack, Pairs, Perturbation
+from lsa_onnx.accounts.store import part_of
+from lsa_onnx.attacks import Pairs, Perturbation
 from lsa_onnx.errors import ScanInterrupted
 from lsa_onnx.inputs import open_perturbed
 from lsa_onnx.prediction import Head, model_head
-from lsa_onnx.report.document import Report, ReportWarning
+from lsa_onnx.report.document import Report
 from lsa_onnx.runtime.devices import Device, resolve_device
 from lsa_onnx.runtime.memory import give_back_memory
 from lsa_onnx.scanning.adversary import Adversary, open_adversary
 from lsa_onnx.scanning.books import Books
 from lsa_onnx.scanning.choosing import choose_perturbations
-from lsa_onnx.scanning.clean import (
-    CleanRun,
-    class_count,
-    declared_classes,
-    read_as_logit,
-    require_known_labels,
-    run_clean,
-)
+from lsa_onnx.scanning.clean import CleanRun, declared_classes, require_known_labels, run_clean
 from lsa_onnx.scanning.deployed import Deployed
-from lsa_onnx.scanning.describe import data_section, input_section, model_section, run_section
+from lsa_onnx.scanning.framing import applied_by, clean_samples, frame_of
 from lsa_onnx.scanning.gallery import open_gallery
 from lsa_onnx.scanning.instrument import Instrument, build_instrument, lay_groundwork
 from lsa_onnx.scanning.keeping import Keeper, open_keeper
@@ -72,31 +63,33 @@ def scan(
     ground = lay_groundwork(subject, options, device)
     pairs = _pairs(subject, options)
     part = part_of(len(subject.dataset), ground.batch, options.shard)
-    clean = _clean_run(subject, head, device, ground.batch, ground.plan.fixed_batch, part, listener)
+    span = range(part.start, part.stop)
+    clean = run_clean(
+        subject,
+        head,
+        device,
+        ground.batch,
+        one_by_one=ground.plan.fixed_batch == 1,
+        listener=listener,
+        span=span,
+    )
     # The plain session is gone before the scoring one comes: their weights never add up.
     give_back_memory()
     adversary = open_adversary(subject, ground.attacked, head, clean, ground.probe, device, options)
     chosen = choose_perturbations(asked, adversary, options)
-    keeper = open_keeper(subject, options.save_adversarial, chosen.attacks, _span(part))
-    listener.planned(conditions(subject, [*chosen.perturbations, *pairs], ground.chosen.layers))
+    keeper = open_keeper(subject, options.save_adversarial, chosen.attacks, span)
+    perturbations = [*chosen.perturbations, *pairs]
+    listener.planned(conditions(subject, perturbations, ground.chosen.layers))
     # Nothing is said before all that was given proved usable: an error is then the only line there is.
     _announce(subject, device, clean, listener)
     if options.shard is None:
         require_accuracy(clean.accuracy, options.expect_accuracy)
     instrument = build_instrument(subject, ground, device)
-    perturbations = [*chosen.perturbations, *pairs]
+    applied = [applied_by(each, adversary) for each in perturbations]
+    frame = frame_of(subject, instrument, applied, clean, head, device, options)
     books = Books(
-        frame=_frame(
-            subject,
-            instrument,
-            clean,
-            head,
-            _applied(perturbations, adversary),
-            chosen.doubts,
-            device,
-            options,
-        ),
-        clean=_clean(subject, clean, part),
+        frame=dataclasses.replace(frame, doubts=chosen.doubts),
+        clean=clean_samples(subject, clean),
         part=part,
         bench=_bench(
             subject, instrument, clean, head, adversary, keeper, device, options, listener
@@ -104,97 +97,22 @@ def scan(
         started=started,
         sharded=options.shard is not None,
     )
-    try:
-        books.keep(perturbations, options.records)
-    except KeyboardInterrupt as interrupt:
-        report = books.report_so_far()
-        if report is None:
-            raise
-        raise ScanInterrupted(report) from interrupt
+    _keep(books, perturbations, options.records)
     if keeper is not None:
         keeper.save()
     listener.end()
     return books.report(options.records)
 
 
-def _span(part: Part) -> range:
-    return range(part.start, part.stop)
-
-
-def _clean_run(
-    subject: Subject,
-    head: Head | None,
-    device: Device,
-    batch: int,
-    per_run: int | None,
-    part: Part,
-    listener: Listener,
-) -> CleanRun:
-    return run_clean(
-        subject,
-        head,
-        device,
-        batch,
-        one_by_one=per_run == 1,
-        listener=listener,
-        span=_span(part),
-    )
-
-
-def _clean(subject: Subject, clean: CleanRun, part: Part) -> Clean:
-    """The clean samples of ``part``; what a model without classes should say is no label."""
-    labels = subject.dataset.labels
-    if labels is None or clean.classes is None:
-        return Clean(clean.classes, None)
-    return Clean(clean.classes, labels[part.start : part.stop])
-
-
-def _applied(perturbations: Sequence[Perturbation], adversary: Adversary) -> list[Applied]:
-    return [
-        Applied(
-            name=each.name,
-            kind=each.kind,
-            parameters=each.parameters(),
-            attack=adversary.facts(each) if isinstance(each, Attack) else None,
-        )
-        for each in perturbations
-    ]
-
-
-def _frame(
-    subject: Subject,
-    instrument: Instrument,
-    clean: CleanRun,
-    head: Head | None,
-    applied: list[Applied],
-    doubts: list[ReportWarning],
-    device: Device,
-    options: ScanOptions,
-) -> Frame:
-    plan, attacks = instrument.ground.plan, [each.attack for each in applied if each.attack]
-    alone = plan.mode == "native" and subject.layout.leading == 1
-    return Frame(
-        tool_version=__version__,
-        created=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
-        model=model_section(subject, head, device, options.decision),
-        input=input_section(subject, [each.eps for each in attacks if each.norm == "linf"]),
-        data=data_section(subject),
-        run=run_section(instrument, device, options),
-        layers=instrument.layers,
-        sizes=instrument.sizes,
-        not_scored=instrument.not_scored,
-        applied=applied,
-        step=instrument.ground.batch,
-        eta=options.eta,
-        top_k=options.top_k,
-        classes=class_count(head, clean),
-        logit=read_as_logit(head),
-        doubts=doubts,
-        batch_note=plan.note if alone else None,
-        compared=clean.kept,
-        repeatable=clean.repeatable,
-        expect_accuracy=options.expect_accuracy,
-    )
+def _keep(books: Books, perturbations: Sequence[Perturbation], records: Path | None) -> None:
+    """Measure everything. An interrupt takes along the report of what was entered before it."""
+    try:
+        books.keep(perturbations, records)
+    except KeyboardInterrupt as interrupt:
+        report = books.report_so_far()
+        if report is None:
+            raise
+        raise ScanInterrupted(report) from interrupt
 
 
 def _announce(subject: Subject, device: Device, clean: CleanRun, listener: Listener) -> None:
