@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lsa_onnx.differences import diff_models as diff_models
     from lsa_onnx.errors import DataError as DataError
     from lsa_onnx.errors import DeviceError as DeviceError
+    from lsa_onnx.errors import EvaluationInterrupted as EvaluationInterrupted
     from lsa_onnx.errors import GateFailed as GateFailed
     from lsa_onnx.errors import LsaError as LsaError
     from lsa_onnx.errors import ModelError as ModelError
@@ -52,6 +53,7 @@ _HOMES = {
     "DataError": "errors",
     "DeviceError": "errors",
     "Evaluation": "report",
+    "EvaluationInterrupted": "errors",
     "EvaluationOptions": "evaluation",
     "GateFailed": "errors",
     "LandscapeOptions": "landscape",

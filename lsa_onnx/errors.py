@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from lsa_onnx.report.document import Report
+    from lsa_onnx.report.evaluation import Evaluation
 
 
 class LsaError(Exception):
@@ -60,3 +61,11 @@ class ScanInterrupted(KeyboardInterrupt):
     def __init__(self, report: Report) -> None:
         super().__init__("interrupted")
         self.report = report
+
+
+class EvaluationInterrupted(KeyboardInterrupt):
+    """Likewise, an evaluation of which some strengths were done; ``evaluation`` is what came of them."""
+
+    def __init__(self, evaluation: Evaluation) -> None:
+        super().__init__("interrupted")
+        self.evaluation = evaluation

@@ -29,6 +29,7 @@ PUBLIC = [
     "DataError",
     "DeviceError",
     "Evaluation",
+    "EvaluationInterrupted",
     "EvaluationOptions",
     "GateFailed",
     "LandscapeOptions",

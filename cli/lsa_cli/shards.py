@@ -68,3 +68,9 @@ def _partial(path: str | None) -> str | None:
         return path
     whole = Path(path)
     return str(whole.with_name(f"{whole.stem}.partial{whole.suffix}"))
+
+
+def left_told(files: Mapping[str, str | None]) -> str:
+    """Where an interrupted run left what it had."""
+    named = ", ".join(repr(path) for path in files.values() if path not in (None, "-"))
+    return f"what was done so far: {named or 'shown above; --json FILE would keep it'}"

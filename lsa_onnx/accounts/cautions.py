@@ -109,9 +109,20 @@ def one_class_doubts(logit: str | None, classes: Classes | None) -> list[ReportW
     ]
 
 
+def partial_caution(partial: Partial) -> ReportWarning:
+    """How far an interrupted run came."""
+    cut = ""
+    if partial.cut is not None:
+        cut = f" {partial.cut} saw {partial.samples:,} of {partial.wanted:,} samples;"
+    missing = ", ".join(partial.missing) or "nothing"
+    return ReportWarning(
+        "partial", f"It was interrupted:{cut} not done: {missing}. Run it again for a whole report."
+    )
+
+
 def _run(e: Evidence) -> Iterator[ReportWarning]:
     if e.partial is not None:
-        yield ReportWarning("partial", _told(e.partial))
+        yield partial_caution(e.partial)
     yield from data_cautions(e.data)
     yield from chance_cautions(e.accuracy, e.classes)
     if not e.repeatable:
@@ -192,15 +203,6 @@ def _list(e: Evidence) -> Iterator[ReportWarning]:
 def _batch(e: Evidence) -> Iterator[ReportWarning]:
     if e.batch_note:
         yield ReportWarning("native-batch", e.batch_note)
-
-
-def _told(partial: Partial) -> str:
-    """How far an interrupted scan came."""
-    cut = ""
-    if partial.cut is not None:
-        cut = f" {partial.cut} saw {partial.samples:,} of {partial.wanted:,} samples;"
-    missing = ", ".join(partial.missing) or "nothing"
-    return f"The scan was interrupted:{cut} not begun: {missing}. Run it again for a whole report."
 
 
 def _near_floor(score: LayerScore, floor: float) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,14 +86,14 @@ class Outcome:
     right: NDArray[np.bool_]
 
 
-def attacked(bench: Bench, series: Series) -> list[Outcome]:
+def attacked(bench: Bench, series: Series) -> Iterator[Outcome]:
     """One attack at every strength, in growing order; at ε = 0 the clean run has the answer.
 
     An attack whose breaks add up is only tried on what is right so far: what it made of the others
     lies in the larger ball too, and is carried over with the answer of the untouched model.
     """
     gradients = _gradients(bench, series[0][0])
-    found, predicted, earlier = [], bench.classes, None
+    predicted, earlier = bench.classes, None
     for attack, strength in series:
         started = time.perf_counter()
         if attack.eps > 0:
@@ -102,8 +102,7 @@ def attacked(bench: Bench, series: Series) -> list[Outcome]:
                 bench.keeper.carry(attack.name, earlier, predicted)
             predicted, earlier = _tried(bench, attack, strength, places, predicted), attack.name
         seconds = time.perf_counter() - started
-        found.append(_outcome(bench, attack, strength, predicted, gradients, seconds))
-    return found
+        yield _outcome(bench, attack, strength, predicted, gradients, seconds)
 
 
 def _places(bench: Bench, attack: Attack, predicted: Classes) -> Places:

@@ -6,8 +6,13 @@ import itertools
 from collections.abc import Sequence
 
 from lsa_onnx.accounts.attack_checks import Attempt, check_attempts, check_curve
-from lsa_onnx.accounts.cautions import RANDOM_OUTPUTS, chance_cautions, data_cautions
-from lsa_onnx.report.document import Accuracy, DataSection, ReportWarning
+from lsa_onnx.accounts.cautions import (
+    RANDOM_OUTPUTS,
+    chance_cautions,
+    data_cautions,
+    partial_caution,
+)
+from lsa_onnx.report.document import Accuracy, DataSection, Partial, ReportWarning
 
 
 def evaluation_cautions(
@@ -19,6 +24,7 @@ def evaluation_cautions(
     series: Sequence[Sequence[Attempt]],
     doubts: Sequence[ReportWarning],
     repeatable: bool,
+    partial: Partial | None = None,
 ) -> list[ReportWarning]:
     """All that applies, the gravest first, each code once.
 
@@ -30,8 +36,10 @@ def evaluation_cautions(
         series: For each attack, its attempts at growing ε.
         doubts: What was to be said before anything ran.
         repeatable: Whether two runs of the untouched model agreed.
+        partial: What is missing of an evaluation that was interrupted.
     """
     found = [
+        *([] if partial is None else [partial_caution(partial)]),
         *data_cautions(data),
         *chance_cautions(accuracy, classes),
         *([] if repeatable else [RANDOM_OUTPUTS]),

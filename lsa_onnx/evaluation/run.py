@@ -6,13 +6,14 @@ import datetime as dt
 import math
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from lsa_onnx._version import __version__
 from lsa_onnx.accounts.cautions import one_class_doubts
 from lsa_onnx.accounts.shares import require_accuracy, share_of
 from lsa_onnx.attacks import Attack
-from lsa_onnx.errors import ModelError
+from lsa_onnx.errors import EvaluationInterrupted, ModelError
 from lsa_onnx.evaluation.attacking import Bench, Outcome, attacked
 from lsa_onnx.evaluation.cautions import evaluation_cautions
 from lsa_onnx.evaluation.gathering import attacked_at_once
@@ -20,6 +21,7 @@ from lsa_onnx.evaluation.strengths import Series, attack_series
 from lsa_onnx.evaluation.summaries import summarised
 from lsa_onnx.prediction import Head, required_head
 from lsa_onnx.report.conditions import Conditions, dose
+from lsa_onnx.report.document import Partial
 from lsa_onnx.report.evaluation import AttackSummary, Evaluation, EvaluationRun
 from lsa_onnx.runtime.devices import Device, resolve_device
 from lsa_onnx.scanning.adversary import open_adversary
@@ -59,6 +61,8 @@ def evaluate(
 
     Raises:
         LsaError: Bad input; the subclass carries the exit code.
+        EvaluationInterrupted: ``KeyboardInterrupt`` came when an attack was done at some strength; it has
+            the evaluation of what was done.
     """
     options, listener = options or EvaluationOptions(), listener or Listener()
     started = time.perf_counter()
@@ -78,11 +82,39 @@ def evaluate(
     # Nothing is said before all that was given proved usable: an error is then the only line there is.
     _announce(bench, device, listener)
     require_accuracy(bench.clean.accuracy, options.expect_accuracy)
-    outcomes = [attacked(bench, series) for series in attacks]
+    outcomes: list[list[Outcome]] = []
+    document = partial(_document, bench, running, head, device, options, attacks, outcomes, started)
+    try:
+        for series in attacks:
+            outcomes.append([])
+            outcomes[-1].extend(attacked(bench, series))
+    except KeyboardInterrupt as interrupt:
+        missing = _missing(attacks, outcomes, len(subject.dataset))
+        if missing is None:
+            raise
+        raise EvaluationInterrupted(document(missing)) from interrupt
     listener.end()
     if bench.keeper is not None:
         bench.keeper.save()
-    return _document(bench, running, head, device, options, strongest, outcomes, started)
+    return document()
+
+
+def _missing(
+    attacks: Sequence[Series], outcomes: Sequence[Sequence[Outcome]], samples: int
+) -> Partial | None:
+    """What an interrupted evaluation did not come to; ``None`` where no attack was done at all."""
+    done = {
+        (id(a), at) for a, found in zip(attacks, outcomes, strict=False) for at in range(len(found))
+    }
+    if not any(each.record.eps > 0 for found in outcomes for each in found):
+        return None
+    missing = [
+        f"{attack.name.partition('=')[0]} at eps {strength.text}"
+        for series in attacks
+        for at, (attack, strength) in enumerate(series)
+        if (id(series), at) not in done
+    ]
+    return Partial("interrupted", None, 0, samples, missing)
 
 
 def _conditions(subject: Subject, attacks: Sequence[Series]) -> Conditions:
@@ -160,14 +192,16 @@ def _document(
     head: Head,
     device: Device,
     options: EvaluationOptions,
-    strongest: Sequence[Attack],
+    attacks: Sequence[Series],
     outcomes: Sequence[Sequence[Outcome]],
     started: float,
+    missing: Partial | None = None,
 ) -> Evaluation:
     subject, data = bench.subject, data_section(bench.subject)
     labels = bench.labels
     clean = share_of(int((bench.classes == labels).sum()), len(labels))
     series = [[each.attempt for each in attack] for attack in outcomes]
+    strongest = [each[-1][0] for each in attacks]
     return Evaluation(
         tool_version=__version__,
         created=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
@@ -185,7 +219,7 @@ def _document(
         clean=clean,
         clean_accuracy=clean.value,
         results=[each.record for attack in outcomes for each in attack],
-        summaries=_summaries(outcomes, options.seed),
+        summaries=_summaries(outcomes, len(attacks[0]), options.seed),
         warnings=evaluation_cautions(
             data=data,
             accuracy=bench.clean.accuracy,
@@ -197,16 +231,20 @@ def _document(
                 *attack_doubts(strongest, bench.adversary),
             ],
             repeatable=bench.clean.repeatable,
+            partial=missing,
         ),
+        partial=missing,
     )
 
 
-def _summaries(outcomes: Sequence[Sequence[Outcome]], seed: int) -> list[AttackSummary]:
-    """One per attack; without the clean accuracy there is none."""
+def _summaries(
+    outcomes: Sequence[Sequence[Outcome]], strengths: int, seed: int
+) -> list[AttackSummary]:
+    """One per attack that met all strengths; without the clean accuracy there is none."""
     return [
         summarised([each.record for each in series], [each.right for each in series], seed)
         for series in outcomes
-        if series[0].record.eps == 0
+        if len(series) == strengths and series[0].record.eps == 0
     ]
 
 

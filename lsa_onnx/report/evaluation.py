@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lsa_onnx.errors import DataError
 from lsa_onnx.report.conveniences import Tabular
 from lsa_onnx.report.decode import decode_document, with_lists
+from lsa_onnx.report.part import Partial
 from lsa_onnx.report.sections import (
     Accuracy,
     DataSection,
@@ -124,7 +125,7 @@ class Evaluation(Tabular):
 
     With ``labels`` "predicted" the model's own clean predictions stand for labels: accuracy is then
     agreement with them, and ``clean`` is 1. ``clean_accuracy`` repeats ``clean.value``. ``gates`` is
-    what the user's gates found.
+    what the user's gates found; ``partial`` is ``None`` for an evaluation that ran to its end.
     """
 
     tool_version: str
@@ -140,6 +141,7 @@ class Evaluation(Tabular):
     summaries: list[AttackSummary]
     warnings: list[ReportWarning]
     gates: list[GateOutcome] = field(default_factory=list)
+    partial: Partial | None = None
     schema_version: str = EVALUATION_VERSION
     kind: Literal["evaluation"] = "evaluation"
 

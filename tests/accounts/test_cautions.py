@@ -102,12 +102,12 @@ RAISED: list[tuple[Change, str, str]] = [
     (
         with_(partial=Partial("interrupted", "pgd", 1024, 4096, ["auto"])),
         "partial",
-        "pgd saw 1,024 of 4,096 samples; not begun: auto.",
+        "pgd saw 1,024 of 4,096 samples; not done: auto.",
     ),
     (
         with_(partial=Partial("interrupted", None, 0, 4096, ["pgd", "auto"])),
         "partial",
-        "was interrupted: not begun: pgd, auto.",
+        "was interrupted: not done: pgd, auto.",
     ),
 ]
 

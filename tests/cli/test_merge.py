@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lsa_onnx.report import read_report
+from lsa_onnx.report import read_evaluation, read_report
 from lsa_onnx.scanning import Listener
 from tests.cli.command_line import Cli
 
@@ -94,9 +94,9 @@ def test_an_interrupted_scan_leaves_a_report_beside_the_whole_one(
     Path("report.json").write_text("earlier", "utf-8")
     done = cli(*words, "--json", "report.json", "--html", "report.html")
     assert done.code == 130
-    assert "Warning partial: The scan was interrupted: not begun: fgsm." in done.out
+    assert "Warning partial: It was interrupted: not done: fgsm." in done.out
     *_, told, last = filter(None, done.err.splitlines())
-    assert told == "what was scored so far: 'report.partial.json', 'report.partial.html'"
+    assert told == "what was done so far: 'report.partial.json', 'report.partial.html'"
     assert last == "lsa-onnx: interrupted"
     assert Path("report.json").read_text("utf-8") == "earlier"
     assert not Path("report.html").exists()
@@ -104,6 +104,41 @@ def test_an_interrupted_scan_leaves_a_report_beside_the_whole_one(
     assert report.partial is not None
     assert report.partial.missing == ["fgsm"]
     one_line(cli("merge", "report.partial.json"), 2, "is no shard: it was interrupted")
+
+
+def test_an_interrupted_evaluation_leaves_one_too(
+    cli: Cli, here: Path, model: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begin(self: Listener, stage: str, total: int) -> None:
+        if stage == "pgd eps 4/255":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("lsa_cli.terminal.TerminalListener.begin", begin)
+    Path("e.json").write_text("earlier", "utf-8")
+    words = ("--data", data.name, "--device", "cpu", "--steps", "2", "--fail-on", "accuracy<99%")
+    done = cli("evaluate", model.name, *words, "--json", "e.json", "--html", "e.html")
+    assert done.code == 130
+    *_, told, last = filter(None, done.err.splitlines())
+    assert told == "what was done so far: 'e.partial.json', 'e.partial.html'"
+    assert last == "lsa-onnx: interrupted"
+    assert Path("e.json").read_text("utf-8") == "earlier"
+    found = read_evaluation("e.partial.json")
+    assert [each.eps_text for each in found.results] == ["0", "2/255"]
+    assert found.gates == []
+    assert Path("e.partial.html").exists()
+
+
+def test_a_gate_on_what_was_not_reached_does_not_cost_the_rest(
+    cli: Cli, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begin(self: Listener, stage: str, total: int) -> None:
+        if stage == "fgsm":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("lsa_cli.terminal.TerminalListener.begin", begin)
+    done = cli(*words, "--json", "report.json", "--fail-on", "accuracy@fgsm<10%", "-q")
+    assert done.code == 130
+    assert read_report("report.partial.json").partial is not None
 
 
 @pytest.mark.parametrize("flag", ["--pictures", "--no-pictures"])

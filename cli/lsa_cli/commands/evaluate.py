@@ -21,10 +21,11 @@ from lsa_cli.options import (
 )
 from lsa_cli.output import deliver, require_distinct, require_writable
 from lsa_cli.settings import command_line
+from lsa_cli.shards import left_told, partial_files
 from lsa_cli.terminal import TerminalListener
 from lsa_cli.verbosity import verbosity_options
 from lsa_onnx.attacks import ATTACKS
-from lsa_onnx.errors import LsaError
+from lsa_onnx.errors import EvaluationInterrupted, LsaError
 from lsa_onnx.evaluation import EvaluationOptions, evaluate, require_evaluable, side_by_side
 from lsa_onnx.evaluation.strengths import require_zero
 from lsa_onnx.gates import require_all_passed
@@ -116,7 +117,11 @@ def command(
     )
     with TerminalListener(quiet, gates) as listener:
         found, failure = _evaluated(models, options, listener)
-    found = [judged(each, gates) for each in found]
+        if isinstance(failure, KeyboardInterrupt) and found:
+            files = partial_files(files)
+            listener.message(left_told(files))
+    if not isinstance(failure, KeyboardInterrupt):
+        found = [judged(each, gates) for each in found]
     if found:
         _deliver(side_by_side(found, options.command), files, several=len(models) > 1)
     if failure is not None:
@@ -126,8 +131,8 @@ def command(
 
 def _evaluated(
     models: Sequence[str], options: EvaluationOptions, listener: TerminalListener
-) -> tuple[list[Evaluation], LsaError | None]:
-    """One evaluation per model, up to the first that fails, and what went wrong with that.
+) -> tuple[list[Evaluation], LsaError | KeyboardInterrupt | None]:
+    """One evaluation per model, up to the first that fails or is interrupted, and what ended it.
 
     Of several each is opened before any is attacked, which may take hours.
     """
@@ -143,7 +148,9 @@ def _evaluated(
         try:
             with _naming(models, model):
                 found.append(evaluate(model, options, listener))
-        except LsaError as error:
+        except (LsaError, KeyboardInterrupt) as error:
+            if isinstance(error, EvaluationInterrupted):
+                found.append(error.evaluation)
             return found, error
     return found, None
 

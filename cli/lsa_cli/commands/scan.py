@@ -23,7 +23,7 @@ from lsa_cli.output import require_writable
 from lsa_cli.report_options import ReportFiles, report_options, write_report
 from lsa_cli.scan_options import list_options, perturbation_options
 from lsa_cli.settings import command_line
-from lsa_cli.shards import partial_files, records_path, shard_options
+from lsa_cli.shards import left_told, partial_files, records_path, shard_options
 from lsa_cli.terminal import TerminalListener, results
 from lsa_cli.verbosity import verbosity_options
 from lsa_onnx.errors import ScanInterrupted
@@ -134,7 +134,7 @@ def command(
             left = partial_files(files)
             left_over = judged(interrupt.report, gates)
             write_report(left_over, left, models[0], formats, verbose=verbose)
-            listener.message(_told(left))
+            listener.message(left_told(left))
             raise
     write_report(report, files, models[0], formats, verbose=verbose)
     require_passed(report.gates)
@@ -158,9 +158,3 @@ def _scan_several(
     with TerminalListener(quiet) as listener:
         sharing.scan_all(models, options, listener, finished)
     require_all_passed(outcomes)
-
-
-def _told(files: dict[str, str | None]) -> str:
-    """Where an interrupted scan left what it had."""
-    named = ", ".join(repr(path) for path in files.values() if path not in (None, "-"))
-    return f"what was scored so far: {named or 'shown above; --json FILE would keep it'}"
