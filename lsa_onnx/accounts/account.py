@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsa_onnx.accounts.attack_checks import Attempt
-from lsa_onnx.accounts.frame import Applied, AttackFacts, Frame
+from lsa_onnx.accounts.frame import Applied, Frame
 from lsa_onnx.accounts.ledger import Ledger
 from lsa_onnx.accounts.records import Classes, Clean, Observed, Record, Series, worst_observed
 from lsa_onnx.accounts.shares import accuracy_of, all_classes, flips_of
@@ -39,7 +39,9 @@ class Account:
         """Start with nothing."""
         self._frame = frame
         self._applied = applied
-        self._perturbed, self._noise = _Tally(frame), _Tally(frame)
+        self._perturbed = _Tally(frame)
+        # Bootstrap sums of many layers are large: nothing else has a second tally.
+        self._noise = _Tally(frame) if applied.attack is not None else None
         self._ledger = Ledger()
         self._observed: list[Observed] = []
         self.samples = 0
@@ -52,8 +54,8 @@ class Account:
         weights = bootstrap_weights(self._frame.run.seed, record.start, stop)
         self._perturbed.add(record.perturbed, weights)
         self._observed = [worst_observed([*self._observed, record.observed])]
-        if record.attack is not None:
-            attack = record.attack
+        attack = record.attack
+        if attack is not None and self._noise is not None:
             self._noise.add(attack.noise, weights)
             self._ledger.add(attack.classes, attack.saturated, attack.flat)
         self.samples += len(record)
@@ -75,12 +77,15 @@ class Account:
             input_relative=relative,
             layers=tally.scores.layer_scores(frame.layers, frame.eta, frame.top_k),
             mvl=tally.scores.mvl(applied.name, frame.layers, frame.eta, frame.top_k),
-            attack=self._outcome(applied.attack, clean) if applied.attack else None,
+            attack=self._outcome(clean),
         )
         observer = worst_observed(self._observed).check(min(frame.compared, self.samples))
         return Entry(result, observer, self._attempt(result))
 
-    def _outcome(self, facts: AttackFacts, clean: Clean) -> AttackOutcome:
+    def _outcome(self, clean: Clean) -> AttackOutcome | None:
+        facts = self._applied.attack
+        if facts is None or self._noise is None:
+            return None
         classes, chosen = self._noise.classes, self._noise.scores.selection(self._frame.eta)
         noise = Baseline(
             name=facts.noise,

@@ -97,8 +97,10 @@ class Books:
                 written.append(record)
         if writer is not None:
             writer.write(written)
-        self.entries.append(self.account.close(self.clean))
+        entry = self.account.close(self.clean)
+        # In this order: an interrupt in between must not find the account both open and closed.
         self.account = None
+        self.entries.append(entry)
 
     @property
     def _examples(self) -> list[Example]:
