@@ -45,7 +45,7 @@ def mean_cm(series: Series) -> NDArray[np.float64]:
 
 def worst(examples: Iterable[Example], count: int) -> list[Example]:
     """The ``count`` that were changed most; of equal ones the first in the data."""
-    return sorted(examples, key=_order)[:count]
+    return sorted(examples, key=order_of)[:count]
 
 
 def shown(examples: Sequence[Example], headline: str) -> list[Example]:
@@ -58,8 +58,14 @@ def shown(examples: Sequence[Example], headline: str) -> list[Example]:
     return found
 
 
-def _order(example: Example) -> tuple[int, float, int]:
+def order(changed: int, moved: float, index: int) -> tuple[int, float, int]:
+    """What examples are sorted by, the worst first: two figures of ``effects``, then the place in the data."""
+    return -changed, -max(moved, 0.0), index
+
+
+def order_of(example: Example) -> tuple[int, float, int]:
+    """The same of an example."""
     changed = int(example.perturbed_class != example.clean_class)
     if changed and example.label is not None:
         changed += example.clean_class == example.label
-    return -changed, -(example.mean_cm or 0.0), example.index
+    return order(changed, example.mean_cm or 0.0, example.index)

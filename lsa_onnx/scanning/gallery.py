@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lsa_onnx.accounts import Clean, Record
-from lsa_onnx.accounts.examples import SHOWN_OF_HEADLINE, effects, worst
+from lsa_onnx.accounts.examples import SHOWN_OF_HEADLINE, effects, order, order_of, worst
 from lsa_onnx.report.document import Example
 from lsa_onnx.scanning.clean import CleanRun
 from lsa_onnx.scanning.subject import Subject
@@ -78,22 +78,26 @@ class Gallery:
         clean = self._known(record)
         classes = record.attack.classes if record.attack else record.perturbed.classes
         found = effects(record.perturbed, classes, clean)
-        order = sorted(range(len(record)), key=lambda row: (-found[row][0], -found[row][1], row))
+        start, stop = record.start, record.start + len(record)
+        places = self._subject.dataset.selection[start:stop].tolist()
+        kept = self._kept.get(perturbation, [])
+        # Most batches of a long scan hold nothing worse than what is kept: no picture is drawn of them.
+        last = order_of(kept[-1]) if len(kept) == SHOWN_OF_HEADLINE else None
+        ranked = sorted((order(*found[row], places[row]), row) for row in range(len(record)))
         fresh = [
             Example(
                 perturbation=perturbation,
-                index=int(self._subject.dataset.selection[record.start + row]),
+                index=places[row],
                 label=_at(clean.labels, row),
                 clean_class=_at(clean.classes, row),
                 perturbed_class=_at(classes, row),
                 mean_cm=found[row][1] if found[row][1] >= 0 else None,
                 **self._pictures(x[row], x_adv[row]),
             )
-            for row in order[:SHOWN_OF_HEADLINE]
+            for rank, row in ranked[:SHOWN_OF_HEADLINE]
+            if last is None or rank < last
         ]
-        self._kept[perturbation] = worst(
-            [*self._kept.get(perturbation, []), *fresh], SHOWN_OF_HEADLINE
-        )
+        self._kept[perturbation] = worst([*kept, *fresh], SHOWN_OF_HEADLINE)
 
     def _known(self, record: Record) -> Clean:
         """What is known of the clean samples of a batch."""
