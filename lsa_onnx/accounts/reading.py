@@ -91,9 +91,30 @@ def open_records(path: Path) -> RecordFile:
             "with `lsa-onnx scan`"
         )
     try:
-        return RecordFile(path, decode_record(Header, values, ""))
+        header = decode_record(Header, values, "")
+        _require_sound(header)
     except Misfit as misfit:
         raise _damaged(path, misfit) from misfit
+    return RecordFile(path, header)
+
+
+def _require_sound(header: Header) -> None:
+    """That the parts of a header fit each other.
+
+    Raises:
+        Misfit: They do not.
+    """
+    part, frame = header.part, header.frame
+    if frame.step < 1:
+        raise Misfit(f"its step is {frame.step}")
+    if not 1 <= part.number <= part.count or not 0 <= part.start < part.stop <= part.total:
+        raise Misfit(
+            f"shard {part.number} of {part.count} is of samples {part.start} to {part.stop}"
+        )
+    if not len(header.outputs) == len(header.flips) == len(frame.applied):
+        raise Misfit(f"{len(frame.applied)} perturbations have {len(header.outputs)} checks")
+    if len(frame.sizes) != len(frame.layers):
+        raise Misfit(f"{len(frame.layers)} layers have {len(frame.sizes)} sizes")
 
 
 class _Reader:
@@ -200,7 +221,10 @@ def _stored(archive: zipfile.ZipFile, name: str) -> Array:
     if info.compress_type != zipfile.ZIP_STORED:
         raise ValueError(f"{name} is compressed")
     with archive.open(info) as member:
-        return np.asarray(npy_format.read_array(member, allow_pickle=False))
+        found = np.asarray(npy_format.read_array(member, allow_pickle=False))
+    if found.dtype.kind not in "biuf":
+        raise ValueError(f"{name} holds no numbers")
+    return found
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import zipfile
 from pathlib import Path
@@ -256,6 +257,38 @@ def test_damaged_records(
     source = [path.with_suffix(".records.npz") for path in three[:3]]
     damaged = rewritten(source[0], tmp_path / "damaged.npz", **members)
     refused([damaged, *source[1:]], "damaged.npz'", said)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (("frame", "step"), 0, "its step is 0"),
+        (("part", "stop"), 0, "is of samples 0 to 0"),
+        (("outputs",), [], "1 perturbations have 0 checks"),
+        (("frame", "sizes"), [1] * 9, "layers have 9 sizes"),
+    ],
+)
+def test_a_header_that_does_not_fit(
+    three: list[Path], tmp_path: Path, place: tuple[str, ...], value: Any, said: str
+) -> None:
+    source = three[0].with_suffix(".records.npz")
+    with zipfile.ZipFile(source) as archive:
+        header = json.loads(archive.read("header.json"))
+    holder = header
+    for key in place[:-1]:
+        holder = holder[key]
+    holder[place[-1]] = value
+    changed = json.dumps(header).encode()
+    refused([rewritten(source, tmp_path / "h.npz", **{"header.json": changed})], "h.npz'", said)
+
+
+def test_records_that_are_no_numbers(three: list[Path], tmp_path: Path) -> None:
+    source = [path.with_suffix(".records.npz") for path in three[:3]]
+    file = io.BytesIO()
+    np.save(file, np.array(["a"] * 8))
+    words = {"clean/labels.npy": file.getvalue()}
+    damaged = rewritten(source[0], tmp_path / "words.npz", **words)
+    refused([damaged, *source[1:]], "clean/labels holds no numbers")
 
 
 def test_a_compressed_member_is_refused(three: list[Path], tmp_path: Path) -> None:
