@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -149,14 +147,13 @@ class Sharing:
         """
         from lsa_onnx.cluster import scan_on_cluster
 
-        with nullcontext(self.work) if self.work else tempfile.TemporaryDirectory() as folder:
-            scan_on_cluster(models, options, self._options(folder), finished, listener)
+        scan_on_cluster(models, options, self._options(), finished, listener)
 
-    def _options(self, folder: str) -> ClusterOptions:
+    def _options(self) -> ClusterOptions:
         from lsa_onnx.cluster import ClusterOptions
 
         return ClusterOptions(
-            folder=Path(folder),
+            folder=Path(self.work) if self.work is not None else None,
             address=self.cluster or "local",
             workers=self.workers,
             shards=self.shards,

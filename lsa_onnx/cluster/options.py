@@ -17,13 +17,14 @@ class ClusterOptions:
             or "HOST:PORT". Its machines need lsa-onnx, and the files at the same paths.
         workers: Shards that run at once; one per CPU if ``None``. The CPUs are shared out evenly.
         shards: Parts of each model's samples; by default as many as give every worker one.
-        folder: Where finished shards are kept until all are merged. A run that was lost goes on from there.
+        folder: Where finished shards are kept until all are merged: a run that was lost goes on from there.
+            Without one they go with the run.
 
     Raises:
         DataError: A number is below 1.
     """
 
-    folder: Path
+    folder: Path | None = None
     address: str = "local"
     workers: int | None = None
     shards: int | None = None

@@ -6,7 +6,9 @@ import dataclasses
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,12 +81,24 @@ def scan_on_cluster(
         DataError: Ray is not there, or a shard lost its worker again and again.
     """
     listener = listener or Listener()
-    jobs = [_Job(str(model), cluster.folder / _key(model, options)) for model in models]
-    with connected(cluster, gpu=options.device.startswith("cuda")) as engine:
+    gpu = options.device.startswith("cuda")
+    with _kept_in(cluster.folder) as folder, connected(cluster, gpu=gpu) as engine:
+        jobs = [_Job(str(model), folder / _key(model, options)) for model in models]
         place = Place(os.getcwd(), engine.threads)  # noqa: PTH109 - a plain string travels
+        kept = cluster.folder
         _plan(jobs, options, cluster, engine, place)
-        _run(jobs, options, engine, place, finished, listener)
+        _run(jobs, options, engine, place, finished, listener, kept)
     _tell_problems(jobs)
+
+
+@contextmanager
+def _kept_in(folder: Path | None) -> Iterator[Path]:
+    """The folder of finished shards; one that goes with the run where the user names none."""
+    if folder is not None:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        yield Path(temporary)
 
 
 def _key(model: str | Path, options: ScanOptions) -> str:
@@ -107,7 +121,7 @@ def _plan(
     for index, found in engine.run(survey, calls):
         job = jobs[index]
         if isinstance(found, Exception):
-            job.problem = _problem(job, found, "the survey")
+            job.problem = _problem(job, found, "the survey", cluster.folder)
             continue
         samples, batch = found
         job.count = min(wanted, -(-samples // batch))
@@ -120,6 +134,7 @@ def _run(
     place: Place,
     finished: Callable[[str, Report], None],
     listener: Listener,
+    kept: Path | None,
 ) -> None:
     wanted = [
         (index, number)
@@ -146,7 +161,8 @@ def _run(
     for (index, number), found in engine.run(scan_shard, calls):
         job = jobs[index]
         if isinstance(found, Exception):
-            job.problem = job.problem or _problem(job, found, f"shard {number} of {job.count}")
+            what = f"shard {number} of {job.count}"
+            job.problem = job.problem or _problem(job, found, what, kept)
         else:
             job.folder.mkdir(parents=True, exist_ok=True)
             write_atomically(job.path(number), found)
@@ -167,13 +183,17 @@ def _finish(job: _Job, finished: Callable[[str, Report], None]) -> None:
     shutil.rmtree(job.folder, ignore_errors=True)
 
 
-def _problem(job: _Job, found: Any, what: str) -> LsaError:
+def _problem(job: _Job, found: Any, what: str, kept: Path | None) -> LsaError:
     if isinstance(found, LsaError):
         return found
+    remedy = (
+        "give --work FOLDER, in which finished shards are kept, and try again"
+        if kept is None
+        else f"finished shards are kept in {str(kept)!r}: the same command goes on from there"
+    )
     return DataError(
         f"{what} of {job.model!r} lost its worker {RETRIES + 1} times ({type(found).__name__}): is there enough "
-        f"memory for {job.model!r}? Finished shards are kept in {str(job.folder.parent)!r}; the same command "
-        "goes on from there"
+        f"memory for it? If so, {remedy}"
     )
 
 

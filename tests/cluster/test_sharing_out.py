@@ -139,10 +139,19 @@ def test_a_worker_that_is_lost_again_and_again(start: Start, options: ScanOption
         run(options)
     message = str(error.value)
     assert message.startswith("shard 2 of 3 of 'model.onnx' lost its worker 4 times (Lost)")
-    assert "Finished shards are kept in 'work'" in message
+    assert "finished shards are kept in 'work': the same command goes on from there" in message
     engine = start()
     assert len(run(options)) == 1
     assert engine.shards == [2]
+
+
+def test_shards_go_with_a_run_that_names_no_folder(start: Start, options: ScanOptions) -> None:
+    start(lambda shard: Lost() if shard == 2 else None)
+    with pytest.raises(DataError, match="give --work FOLDER, in which finished shards are kept"):
+        run(options, ClusterOptions(shards=3))
+    engine = start()
+    assert len(run(options, ClusterOptions(shards=3))) == 1
+    assert engine.shards == [1, 2, 3]
 
 
 def test_an_error_of_the_user_is_told_as_it_is(start: Start, options: ScanOptions) -> None:
