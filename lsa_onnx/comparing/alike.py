@@ -22,7 +22,8 @@ def data_differ(before: Conditions, after: Conditions) -> str | None:
     if before.part != after.part:
         return f"they are of {_span(before.part)} and of {_span(after.part)}"
     if not (before.complete and after.complete):
-        return f"the {'second' if before.complete else 'first'} is of a scan that ended early"
+        made = "a scan" if before.kind == "report" else "an evaluation"
+        return f"the {'second' if before.complete else 'first'} is of {made} that ended early"
     if before.labels != after.labels:
         return f"only the {'first' if before.labels else 'second'} has labels"
     if before.range != after.range:

@@ -108,8 +108,8 @@ class Gates:
     def _regressions(self, document: Report | Evaluation) -> GateOutcome:
         if self.baseline is None:
             return GateOutcome(REGRESSION, REGRESSION, None, "failed", "there is no baseline")
-        if isinstance(document, Report) and document.partial is not None:
-            return GateOutcome(REGRESSION, REGRESSION, None, "failed", "the scan ended early")
+        if document.partial is not None:
+            return GateOutcome(REGRESSION, REGRESSION, None, "failed", "the run ended early")
         try:
             self.baseline.require_comparable(conditions_of(document))
             before = Side(self.baseline.document, self.baseline.path)

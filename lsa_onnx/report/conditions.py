@@ -79,7 +79,7 @@ def conditions_of(document: Report | Evaluation) -> Conditions:
         applied=doses_in(document),
         layers=() if report is None else tuple(report.layers),
         part=None if shard is None else (shard.start, shard.stop),
-        complete=report is None or report.partial is None,
+        complete=document.partial is None,
     )
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lsa_onnx.errors import EvaluationInterrupted
+from lsa_onnx.comparing import Side, compare
+from lsa_onnx.errors import DataError, EvaluationInterrupted
 from lsa_onnx.evaluation import EvaluationOptions, evaluate
 from lsa_onnx.report import read_evaluation, write_json
 from lsa_onnx.report.document import Partial
@@ -65,3 +66,12 @@ def test_before_an_attack_is_done_there_is_nothing(
     with pytest.raises(KeyboardInterrupt) as stopped:
         evaluate(tmp_path / "model.onnx", options, Impatient(stage))
     assert not isinstance(stopped.value, EvaluationInterrupted)
+
+
+def test_what_ended_early_is_not_compared(tmp_path: Path, options: EvaluationOptions) -> None:
+    model = tmp_path / "model.onnx"
+    with pytest.raises(EvaluationInterrupted) as stopped:
+        evaluate(model, options, Impatient("pgd eps 0.2"))
+    found, whole = stopped.value.evaluation, evaluate(model, options)
+    with pytest.raises(DataError, match="the second is of an evaluation that ended early"):
+        compare(Side(whole, "whole.json"), Side(found, "partial.json"))
